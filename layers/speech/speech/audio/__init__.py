@@ -1,0 +1,1 @@
+"""What audio is: recognise, verify, decode, join, subtitle. No I/O beyond files."""

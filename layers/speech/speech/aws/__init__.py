@@ -1,0 +1,1 @@
+"""DynamoDB, S3, SQS, Secrets Manager and EventBridge behind the ports."""

@@ -1,0 +1,182 @@
+"""What a job is: its states, its results, and the arrows between states. No I/O.
+
+As with segments, every arrow returns a new job with `rev` one higher, and a store accepts it only
+while the row still has the revision it came from.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from speech.errors import IllegalTransition
+from speech.segments import Segment
+
+
+class JobStatus(StrEnum):
+    ACCEPTED = "accepted"
+    SYNTHESIZING = "synthesizing"
+    ASSEMBLING = "assembling"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
+    JobStatus.ACCEPTED: frozenset({JobStatus.SYNTHESIZING, JobStatus.FAILED, JobStatus.CANCELLED}),
+    JobStatus.SYNTHESIZING: frozenset({JobStatus.ASSEMBLING, JobStatus.FAILED, JobStatus.CANCELLED}),
+    JobStatus.ASSEMBLING: frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED}),
+    JobStatus.COMPLETED: frozenset(),
+    JobStatus.FAILED: frozenset(),
+    JobStatus.CANCELLED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the text came from. `type` is api, upload or message; the rest only for uploads."""
+
+    type: str
+    bucket: str | None = None
+    key: str | None = None
+    version_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What was asked for, with every default filled in: the part of a job that affects its sound."""
+
+    vendor: str
+    voice: str | None
+    language: str | None
+    format: str
+    sample_rate: int | None = None
+    speed: float | None = None
+    vendor_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the vendor calls so far came to. Unknown is None and never shown as 0."""
+
+    vendor_calls: int = 0
+    amount: float | None = None
+    credits: float | None = None
+    currency: str = "USD"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The joined audio at rest. `key` is in the audio bucket, without suffix; versions pin re-drops."""
+
+    key: str
+    format: str
+    bytes: int
+    duration_seconds: float
+    sha256: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Counters beside the job row, so that parallel segments do not fight over it. A hint: rows decide."""
+
+    stored: int = 0
+    failed: int = 0
+    calls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One request to speak a text. All times are epoch milliseconds.
+
+    `spec` is None only in a job that was refused before its options could be understood.
+    `lease_token` is who assembles now, until `lease_until`.
+    """
+
+    tenant: str
+    id: str
+    source: Source
+    created_at: int
+    updated_at: int
+    deadline_at: int
+    spec: Spec | None
+    characters: int | None = None
+    segments_total: int | None = None
+    status: JobStatus = JobStatus.ACCEPTED
+    rev: int = 1
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    webhook_url: str | None = None
+    request_id: str | None = None
+    request_digest: str | None = None
+    retry_of: str | None = None
+    problem: dict[str, Any] | None = None
+    result: Result | None = None
+    cost: Cost | None = None
+    due_at: int | None = None
+    lease_token: str | None = None
+    lease_until: int | None = None
+    sends: int = 0
+
+    @property
+    def is_terminal(self) -> bool:
+        return not TRANSITIONS[self.status]
+
+
+def _moved(job: Job, to: JobStatus, now: int, **changes: Any) -> Job:
+    if to not in TRANSITIONS[job.status]:
+        raise IllegalTransition(f"A job cannot go from {job.status} to {to}.")
+    return replace(job, status=to, rev=job.rev + 1, updated_at=now, **changes)
+
+
+def begin_synthesis(job: Job, *, now: int, due_at: int) -> Job:
+    """accepted → synthesizing: every segment row exists."""
+    return _moved(job, JobStatus.SYNTHESIZING, now, due_at=due_at, sends=0)
+
+
+def begin_assembly(job: Job, *, now: int, due_at: int) -> Job:
+    """synthesizing → assembling: every segment is stored."""
+    return _moved(job, JobStatus.ASSEMBLING, now, due_at=due_at, sends=0)
+
+
+def postpone(job: Job, *, due_at: int, sent: bool = False) -> Job:
+    """Stay in the same state and come due later."""
+    if job.is_terminal:
+        raise IllegalTransition(f"A {job.status} job never comes due.")
+    return replace(job, rev=job.rev + 1, due_at=due_at, sends=job.sends + (1 if sent else 0))
+
+
+def lease_assembly(job: Job, *, token: str, now: int, lease_ms: int) -> Job:
+    """Take or renew the assembly. A live lease of somebody else refuses."""
+    if job.status is not JobStatus.ASSEMBLING:
+        raise IllegalTransition(f"A {job.status} job is not to be assembled.")
+    if job.lease_token not in (None, token) and (job.lease_until or 0) > now:
+        raise IllegalTransition("Somebody else is assembling this job.")
+    until = now + lease_ms
+    return replace(job, rev=job.rev + 1, lease_token=token, lease_until=until, due_at=until)
+
+
+def complete(job: Job, result: Result, *, cost: Cost, now: int) -> Job:
+    """assembling → completed: the audio was checked and lies in the audio bucket."""
+    return _moved(
+        job, JobStatus.COMPLETED, now, result=result, cost=cost, due_at=None, lease_token=None, lease_until=None
+    )
+
+
+def fail(job: Job, problem: dict[str, Any], *, cost: Cost, now: int) -> Job:
+    """→ failed, with the problem that a person or a client reads."""
+    return _moved(
+        job, JobStatus.FAILED, now, problem=problem, cost=cost, due_at=None, lease_token=None, lease_until=None
+    )
+
+
+def cost_of(segments: Iterable[Segment]) -> Cost:
+    """What the attempts of these segments came to, as far as anyone knows."""
+    calls = 0
+    credits: float | None = None
+    for segment in segments:
+        calls += segment.calls
+        for attempt in segment.attempts:
+            if attempt.credits is not None:
+                credits = (credits or 0.0) + attempt.credits
+    return Cost(vendor_calls=calls, credits=credits)

@@ -1,0 +1,218 @@
+"""What the inside asks of the outside. Implemented by `speech.aws` and by the fakes of the tests."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from speech.jobs import Job, Progress
+from speech.messages import AssembleAudio, CheckSegment, DeliverEvent, StartSegment
+from speech.segments import Segment, SegmentAudio
+
+
+class Clock(Protocol):
+    def now(self) -> int:
+        """The time in epoch milliseconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The outbox row of a finished job: what is still to be told to whom. Times are epoch milliseconds."""
+
+    tenant: str
+    job_id: str
+    rev: int = 1
+    due_at: int | None = None
+    attempts: int = 0
+    published: bool = False
+    webhook: str | None = None
+    webhook_done: bool = False
+    outcome: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Something overdue. `kind` is job, segment or delivery."""
+
+    kind: str
+    tenant: str
+    job_id: str
+    segment: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyRecord:
+    """An API key at rest: only a keyed hash of its secret."""
+
+    tenant: str
+    key_id: str
+    secret_hash: str
+    scopes: tuple[str, ...]
+    created_at: int
+    disabled: bool = False
+
+
+class JobStore(Protocol):
+    """The truth. Every write is conditional; a refused condition raises StaleWrite. Reads are consistent."""
+
+    def create(self, job: Job, segments: Sequence[Segment] = (), *, delivery: Delivery | None = None) -> bool:
+        """Write a new job and its first segments in one transaction. False when the job exists already.
+
+        At most 90 segments; the rest by `add_segments`. A job that is born failed brings its delivery.
+        """
+        ...
+
+    def add_segments(self, segments: Sequence[Segment]) -> None:
+        """Write segment rows that are not there yet; rows that are stay as they are."""
+        ...
+
+    def get(self, tenant: str, job_id: str) -> Job | None: ...
+
+    def progress(self, tenant: str, job_id: str) -> Progress: ...
+
+    def save(self, job: Job) -> None:
+        """Write a job whose row still has revision `job.rev - 1`."""
+        ...
+
+    def finish(self, job: Job, delivery: Delivery) -> None:
+        """As `save`, together with the outbox row, in one transaction."""
+        ...
+
+    def segment(self, tenant: str, job_id: str, index: int) -> Segment | None: ...
+
+    def job_and_segment(self, tenant: str, job_id: str, index: int) -> tuple[Job | None, Segment | None]:
+        """Both rows in one call."""
+        ...
+
+    def segments(self, tenant: str, job_id: str) -> Iterator[Segment]:
+        """All segments by index."""
+        ...
+
+    def save_segment(self, segment: Segment) -> None:
+        """Write a segment whose row still has revision `segment.rev - 1`."""
+        ...
+
+    def count(self, tenant: str, job_id: str, *, stored: int = 0, failed: int = 0, calls: int = 0) -> Progress:
+        """Add to the counters and return them."""
+        ...
+
+    def delivery(self, tenant: str, job_id: str) -> Delivery | None: ...
+
+    def save_delivery(self, delivery: Delivery) -> None:
+        """Write a delivery whose row still has revision `delivery.rev - 1`."""
+        ...
+
+    def due(self, now: int, limit: int) -> Sequence[Due]:
+        """What is overdue, oldest first per shard; may be stale, so the row decides."""
+        ...
+
+    def advance_upload(self, tenant: str, bucket: str, key: str, *, order: str, job_id: str) -> None:
+        """Remember the newest job of an object key. An older `order` changes nothing."""
+        ...
+
+    def latest_upload(self, tenant: str, bucket: str, key: str) -> str | None:
+        """The job id of the newest version of an object key."""
+        ...
+
+    def put_api_key(self, record: ApiKeyRecord) -> None: ...
+
+    def api_key(self, tenant: str, key_id: str) -> ApiKeyRecord | None: ...
+
+
+class TextStore(Protocol):
+    """Texts of jobs, UTF-8, under keys of our own making."""
+
+    def put_text(self, tenant: str, job_id: str, text: bytes) -> None: ...
+
+    def read_text(self, tenant: str, job_id: str, start: int, end: int) -> bytes:
+        """Bytes [start, end). Raises InputGone when the text was erased."""
+        ...
+
+
+class SegmentStore(Protocol):
+    """Verified audio of segments, addressed by content."""
+
+    def find_audio(self, audio_key: str) -> SegmentAudio | None:
+        """What is known of the audio under this key, or None."""
+        ...
+
+    def put_audio(self, audio_key: str, data: bytes, audio: SegmentAudio) -> None: ...
+
+    def read_audio(self, audio_key: str) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class InputObject:
+    """A dropped file as S3 describes it."""
+
+    bucket: str
+    key: str
+    version_id: str | None
+    size: int
+    last_modified: int
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class InputStore(Protocol):
+    """The texts bucket. Read only: nothing here is ever changed or deleted."""
+
+    def describe(self, bucket: str, key: str, version_id: str | None) -> InputObject | None:
+        """None when the object is gone."""
+        ...
+
+    def read(self, bucket: str, key: str, version_id: str | None, limit: int) -> bytes | None:
+        """At most `limit` bytes; None when the object is gone."""
+        ...
+
+
+class ResultStore(Protocol):
+    """The audio bucket: what publishers fetch."""
+
+    def put_file(self, key: str, path: Path, *, content_type: str, metadata: Mapping[str, str]) -> str | None:
+        """Upload a file; returns the version id where the bucket is versioned."""
+        ...
+
+    def put_bytes(self, key: str, data: bytes, *, content_type: str, metadata: Mapping[str, str]) -> str | None: ...
+
+    def delete(self, key: str) -> None: ...
+
+    def link(self, key: str, *, version_id: str | None, filename: str) -> str:
+        """A GET link for at most 15 minutes, made for this request and stored nowhere."""
+        ...
+
+
+class Dispatcher(Protocol):
+    """The queues. An optimisation: whatever is lost here, `sweep` sends again from the rows."""
+
+    def start(self, vendor: str, messages: Sequence[StartSegment], *, delay: float = 0) -> None:
+        """`delay` is in seconds, at most 900."""
+        ...
+
+    def check(self, message: CheckSegment, *, delay: float = 0) -> None: ...
+
+    def assemble(self, message: AssembleAudio) -> None: ...
+
+    def deliver(self, message: DeliverEvent) -> None: ...
+
+
+class Keys(Protocol):
+    """Secrets, cached at most five minutes."""
+
+    def vendor_keys(self, *, fresh: bool = False) -> Mapping[str, str]:
+        """The vendor secret: names as in the environment, for instance VOICEAI_API_KEY."""
+        ...
+
+    def signing_key(self) -> bytes:
+        """The key under which callback tokens and API key hashes are made."""
+        ...
+
+
+class EventBus(Protocol):
+    def publish(self, detail_type: str, detail: Mapping[str, Any]) -> None: ...
+
+
+class WebhookSender(Protocol):
+    def send(self, url: str, *, headers: Mapping[str, str], body: bytes) -> int:
+        """POST once through the egress guard; returns the status. Raises VendorUnavailable when unreachable."""
+        ...

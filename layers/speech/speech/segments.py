@@ -1,0 +1,228 @@
+"""What a segment is: its states, its attempts, and the arrows between states. No I/O.
+
+Every function that moves a segment returns a new one with `rev` one higher; a store accepts it only
+while the row still has the revision it came from. That condition is the fence: a worker that was
+paused past its lease holds an old revision, and its write changes nothing.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from speech.errors import IllegalTransition
+
+
+class SegmentStatus(StrEnum):
+    PENDING = "pending"
+    CALLING = "calling"
+    WAITING = "waiting"
+    STORED = "stored"
+    FAILED = "failed"
+
+
+TRANSITIONS: dict[SegmentStatus, frozenset[SegmentStatus]] = {
+    SegmentStatus.PENDING: frozenset({SegmentStatus.CALLING, SegmentStatus.STORED, SegmentStatus.FAILED}),
+    SegmentStatus.CALLING: frozenset(
+        {SegmentStatus.WAITING, SegmentStatus.STORED, SegmentStatus.PENDING, SegmentStatus.FAILED}
+    ),
+    SegmentStatus.WAITING: frozenset({SegmentStatus.STORED, SegmentStatus.PENDING, SegmentStatus.FAILED}),
+    SegmentStatus.STORED: frozenset(),
+    SegmentStatus.FAILED: frozenset(),
+}
+
+
+class Outcome(StrEnum):
+    """What became of one vendor call. `ambiguous`: it may have been billed and we cannot know."""
+
+    SETTLED = "settled"
+    RELEASED = "released"
+    AMBIGUOUS = "ambiguous"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One vendor call, written before the call is made. Times are epoch milliseconds."""
+
+    number: int
+    started_at: int
+    outcome: Outcome | None = None
+    ended_at: int | None = None
+    request_id: str | None = None
+    credits: float | None = None
+    problem_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentAudio:
+    """Verified audio at rest. `frames` counts samples per channel; `sample_rate` is in Hz."""
+
+    container: str
+    sample_rate: int
+    channels: int
+    frames: int
+    bytes: int
+    sha256: str
+
+    @property
+    def seconds(self) -> float:
+        return self.frames / self.sample_rate
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of a job's text: one vendor call. Offsets are into the job's stored UTF-8 text, in bytes.
+
+    `audio_key` names the content: a hash of everything that affects the sound. All times are epoch
+    milliseconds; `lease_until` is when a `calling` segment may be taken over.
+    """
+
+    tenant: str
+    job_id: str
+    index: int
+    start: int
+    end: int
+    characters: int
+    audio_key: str
+    status: SegmentStatus = SegmentStatus.PENDING
+    rev: int = 1
+    attempts: tuple[Attempt, ...] = ()
+    due_at: int | None = None
+    lease_until: int | None = None
+    vendor_job_id: str | None = None
+    checks: int = 0
+    sends: int = 0
+    audio: SegmentAudio | None = None
+    problem: dict[str, Any] | None = None
+
+    @property
+    def is_terminal(self) -> bool:
+        return not TRANSITIONS[self.status]
+
+    @property
+    def calls(self) -> int:
+        return len(self.attempts)
+
+
+def _moved(segment: Segment, to: SegmentStatus, **changes: Any) -> Segment:
+    if to not in TRANSITIONS[segment.status]:
+        raise IllegalTransition(f"A segment cannot go from {segment.status} to {to}.")
+    return replace(segment, status=to, rev=segment.rev + 1, **changes)
+
+
+def _closed(segment: Segment, now: int, outcome: Outcome, **facts: Any) -> tuple[Attempt, ...]:
+    """The attempts with the open one ended. Without an open attempt nothing was called: unchanged."""
+    if not segment.attempts or segment.attempts[-1].outcome is not None:
+        return segment.attempts
+    return (*segment.attempts[:-1], replace(segment.attempts[-1], outcome=outcome, ended_at=now, **facts))
+
+
+def claim(segment: Segment, *, now: int, lease_ms: int) -> Segment:
+    """pending → calling: the attempt is written down before the vendor hears of it."""
+    attempt = Attempt(number=segment.calls + 1, started_at=now)
+    return _moved(
+        segment,
+        SegmentStatus.CALLING,
+        attempts=(*segment.attempts, attempt),
+        lease_until=now + lease_ms,
+        due_at=now + lease_ms,
+        vendor_job_id=None,
+        checks=0,
+        sends=0,
+    )
+
+
+def wait_for_vendor(segment: Segment, *, due_at: int, vendor_job_id: str, request_id: str | None = None) -> Segment:
+    """calling → waiting: the vendor has a job of its own; we check it at `due_at`."""
+    last = replace(segment.attempts[-1], request_id=request_id)
+    return _moved(
+        segment,
+        SegmentStatus.WAITING,
+        vendor_job_id=vendor_job_id,
+        due_at=due_at,
+        lease_until=None,
+        attempts=(*segment.attempts[:-1], last),
+    )
+
+
+def postpone(segment: Segment, *, due_at: int, checked: bool = False, sent: bool = False) -> Segment:
+    """Stay in the same state and come due later."""
+    if segment.is_terminal:
+        raise IllegalTransition(f"A {segment.status} segment never comes due.")
+    return replace(
+        segment,
+        rev=segment.rev + 1,
+        due_at=due_at,
+        checks=segment.checks + (1 if checked else 0),
+        sends=segment.sends + (1 if sent else 0),
+    )
+
+
+def store(
+    segment: Segment,
+    audio: SegmentAudio,
+    *,
+    now: int,
+    request_id: str | None = None,
+    credits: float | None = None,
+) -> Segment:
+    """→ stored: verified audio lies under `audio_key`. From pending, nothing was bought."""
+    facts: dict[str, Any] = {"credits": credits}
+    if request_id is not None:
+        facts["request_id"] = request_id
+    return _moved(
+        segment,
+        SegmentStatus.STORED,
+        audio=audio,
+        due_at=None,
+        lease_until=None,
+        problem=None,
+        attempts=_closed(segment, now, Outcome.SETTLED, **facts),
+    )
+
+
+def retry(
+    segment: Segment,
+    *,
+    now: int,
+    due_at: int,
+    outcome: Outcome,
+    problem: dict[str, Any],
+    request_id: str | None = None,
+    credits: float | None = None,
+) -> Segment:
+    """calling | waiting → pending: this attempt is over, another will be made at `due_at`."""
+    facts: dict[str, Any] = {"problem_code": problem.get("code"), "credits": credits}
+    if request_id is not None:
+        facts["request_id"] = request_id
+    return _moved(
+        segment,
+        SegmentStatus.PENDING,
+        due_at=due_at,
+        lease_until=None,
+        vendor_job_id=None,
+        problem=problem,
+        attempts=_closed(segment, now, outcome, **facts),
+    )
+
+
+def fail(
+    segment: Segment,
+    *,
+    now: int,
+    outcome: Outcome,
+    problem: dict[str, Any],
+    request_id: str | None = None,
+    credits: float | None = None,
+) -> Segment:
+    """→ failed: for good."""
+    facts: dict[str, Any] = {"problem_code": problem.get("code"), "credits": credits}
+    if request_id is not None:
+        facts["request_id"] = request_id
+    return _moved(
+        segment,
+        SegmentStatus.FAILED,
+        due_at=None,
+        lease_until=None,
+        problem=problem,
+        attempts=_closed(segment, now, outcome, **facts),
+    )

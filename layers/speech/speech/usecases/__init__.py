@@ -1,0 +1,1 @@
+"""One module per verb; each is named as the function that calls it."""

@@ -1,0 +1,163 @@
+"""What a vendor is: the interface every adapter implements, and its capabilities as data."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol
+
+from speech.errors import UnsupportedOperation
+
+
+class Delivery(StrEnum):
+    """How audio reaches us."""
+
+    IMMEDIATE = "immediate"
+    STREAMED = "streamed"
+    POLLED = "polled"
+    CALLBACK = "callback"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One field of the vendor's own request, by the vendor's own name.
+
+    `kind` is string, number, integer, boolean or uuid. Bounds are inclusive. `choices` lists the only
+    values allowed. `source` says where the fact comes from (docs/vendors/<name>.md).
+    """
+
+    name: str
+    kind: str
+    description: str
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    max_length: int | None = None
+    nullable: bool = False
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a vendor can do, as data. GET /v1/vendors, the docs and validation all read this.
+
+    `character_limit` is per request, counted in Unicode code points. `languages` empty means that the
+    vendor lists none, so none is refused. `concurrency` is how many requests may be under way at once.
+    """
+
+    title: str
+    delivery: tuple[Delivery, ...]
+    character_limit: int
+    voice_required: bool
+    audio_formats: tuple[str, ...]
+    options: tuple[Option, ...] = ()
+    languages: tuple[str, ...] = ()
+    speed: tuple[float, float] | None = None
+    concurrency: int = 5
+    lists_voices: bool = False
+    status: str = "active"
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SynthesisRequest:
+    """One segment to be spoken. `options` are the vendor's own fields, already validated."""
+
+    text: str
+    voice: str | None = None
+    language: str | None = None
+    speed: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AudioReady:
+    """The vendor's audio, unverified. `media_type` is the vendor's claim, never trusted."""
+
+    data: bytes
+    media_type: str | None = None
+    request_id: str | None = None
+    credits: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StillWorking:
+    """The vendor has a job of its own. `check_after` is in seconds."""
+
+    vendor_job_id: str
+    check_after: float
+    request_id: str | None = None
+    status: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """What a vendor posted to us, after its token was found genuine. Nothing in it is trusted."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A vendor's HTTP answer, read whole within the deadline and the byte cap. Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class VendorHttp(Protocol):
+    """The client handed to an adapter: base URL, total deadline, byte cap and egress rules built in.
+
+    Transport faults are raised as `VendorUnavailable` (nothing was sent), `VendorAmbiguous` (the
+    request left, the answer did not arrive whole) or `VendorMisbehaved` (the byte cap). Redirects are
+    returned, never followed.
+    """
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        json: Mapping[str, Any] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Call the vendor's API at base URL + path."""
+        ...
+
+    def fetch(self, url: str) -> Reply:
+        """GET a result from anywhere, without credentials, through the egress guard."""
+        ...
+
+
+class Vendor(ABC):
+    """An adapter to one company's speech API. It does not retry, sleep, touch AWS or log text."""
+
+    name: ClassVar[str]
+    capabilities: ClassVar[Capabilities]
+
+    def __init__(self, http: VendorHttp, keys: Mapping[str, str]) -> None:
+        """`keys` are the vendor's entries of the vendor secret, by their names there."""
+        self._http = http
+        self._keys = keys
+
+    @abstractmethod
+    def start(self, request: SynthesisRequest, *, callback_url: str | None = None) -> AudioReady | StillWorking:
+        """Ask for speech. Returns audio, or a handle to a job the vendor is still working on."""
+
+    def check(self, vendor_job_id: str) -> AudioReady | StillWorking:
+        """Ask how a vendor job is doing."""
+        raise UnsupportedOperation(f"{self.name} answers at once; there is nothing to check")
+
+    def read_callback(self, callback: Callback) -> str:
+        """Return the vendor job a callback speaks about. Its other claims are not trusted."""
+        raise UnsupportedOperation(f"{self.name} sends no callbacks")
+
+    def reconcile(self, callback_urls: Sequence[str]) -> StillWorking | None:
+        """Find a vendor job that a lost create made, or None when there is surely none.
+
+        Raises UnsupportedOperation where the vendor offers no way to know.
+        """
+        raise UnsupportedOperation(f"{self.name} cannot say what a lost call did")
