@@ -139,7 +139,7 @@ def begin_assembly(job: Job, *, now: int, due_at: int) -> Job:
     return _moved(job, JobStatus.ASSEMBLING, now, due_at=due_at, sends=0)
 
 
-def postpone(job: Job, *, due_at: int, sent: bool = False) -> Job:
+def postpone(job: Job, *, due_at: int | None, sent: bool = False) -> Job:
     """Stay in the same state and come due later."""
     if job.is_terminal:
         raise IllegalTransition(f"A {job.status} job never comes due.")

@@ -73,7 +73,9 @@ class Segment:
     """A piece of a job's text: one vendor call. Offsets are into the job's stored UTF-8 text, in bytes.
 
     `audio_key` names the content: a hash of everything that affects the sound. All times are epoch
-    milliseconds; `lease_until` is when a `calling` segment may be taken over.
+    milliseconds: `lease_until` is when a `calling` segment may be taken over, `not_before` when a `pending`
+    one may be called at the earliest, `due_at` when `sweep` takes an interest. `checks` counts what was
+    asked of the vendor since it began to work, `sends` how often `sweep` has sent this segment again.
     """
 
     tenant: str
@@ -89,6 +91,7 @@ class Segment:
     due_at: int | None = None
     lease_until: int | None = None
     vendor_job_id: str | None = None
+    not_before: int | None = None
     checks: int = 0
     sends: int = 0
     audio: SegmentAudio | None = None
@@ -126,9 +129,18 @@ def claim(segment: Segment, *, now: int, lease_ms: int) -> Segment:
         lease_until=now + lease_ms,
         due_at=now + lease_ms,
         vendor_job_id=None,
+        not_before=None,
+        problem=None,
         checks=0,
         sends=0,
     )
+
+
+def take_over(segment: Segment, *, now: int, lease_ms: int) -> Segment:
+    """Stay in calling under a new lease: whoever held the old one is fenced off."""
+    if segment.status is not SegmentStatus.CALLING or (segment.lease_until or 0) > now:
+        raise IllegalTransition("Only a calling segment whose lease has ended can be taken over.")
+    return replace(segment, rev=segment.rev + 1, lease_until=now + lease_ms, due_at=now + lease_ms)
 
 
 def wait_for_vendor(segment: Segment, *, due_at: int, vendor_job_id: str, request_id: str | None = None) -> Segment:
@@ -144,8 +156,15 @@ def wait_for_vendor(segment: Segment, *, due_at: int, vendor_job_id: str, reques
     )
 
 
-def postpone(segment: Segment, *, due_at: int, checked: bool = False, sent: bool = False) -> Segment:
-    """Stay in the same state and come due later."""
+def postpone(
+    segment: Segment,
+    *,
+    due_at: int | None,
+    checked: bool = False,
+    sent: bool = False,
+    problem: dict[str, Any] | None = None,
+) -> Segment:
+    """Stay in the same state and come due later; never again with `due_at` None (its job has ended)."""
     if segment.is_terminal:
         raise IllegalTransition(f"A {segment.status} segment never comes due.")
     return replace(
@@ -154,7 +173,13 @@ def postpone(segment: Segment, *, due_at: int, checked: bool = False, sent: bool
         due_at=due_at,
         checks=segment.checks + (1 if checked else 0),
         sends=segment.sends + (1 if sent else 0),
+        problem=problem if problem is not None else segment.problem,
     )
+
+
+def release_lease(segment: Segment, *, now: int, due_at: int, problem: dict[str, Any]) -> Segment:
+    """Stay in calling with nobody at work: what the call did is to be found out by a check."""
+    return replace(segment, rev=segment.rev + 1, lease_until=now, due_at=due_at, problem=problem)
 
 
 def store(
@@ -184,24 +209,39 @@ def retry(
     segment: Segment,
     *,
     now: int,
+    not_before: int,
     due_at: int,
     outcome: Outcome,
     problem: dict[str, Any],
     request_id: str | None = None,
     credits: float | None = None,
 ) -> Segment:
-    """calling | waiting → pending: this attempt is over, another will be made at `due_at`."""
+    """calling | waiting → pending: this attempt is over, another may be made from `not_before`."""
     facts: dict[str, Any] = {"problem_code": problem.get("code"), "credits": credits}
     if request_id is not None:
         facts["request_id"] = request_id
     return _moved(
         segment,
         SegmentStatus.PENDING,
+        not_before=not_before,
         due_at=due_at,
         lease_until=None,
         vendor_job_id=None,
         problem=problem,
         attempts=_closed(segment, now, outcome, **facts),
+    )
+
+
+def forgo(segment: Segment, *, not_before: int, due_at: int, problem: dict[str, Any]) -> Segment:
+    """calling → pending as if nothing had been called: the vendor turned us away at the door."""
+    return _moved(
+        segment,
+        SegmentStatus.PENDING,
+        not_before=not_before,
+        due_at=due_at,
+        lease_until=None,
+        problem=problem,
+        attempts=segment.attempts[:-1],
     )
 
 
