@@ -1,0 +1,12 @@
+"""Logs and metrics, the same in every function. Ids and counts only: never text, keys, tokens or links."""
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+logger = Logger()
+metrics = Metrics()
+
+
+def count(name: str, value: float = 1) -> None:
+    """Add to a counter; written out by the handler's `log_metrics` when it returns."""
+    metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)

@@ -1,0 +1,98 @@
+"""Bring a job to its end, or one step nearer: the writes that every verb shares."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from speech import jobs, problems
+from speech.errors import DeadlineExceeded, SpeechError, StaleWrite
+from speech.jobs import Job, JobStatus
+from speech.messages import AssembleAudio, DeliverEvent
+from speech.observability import count, logger
+from speech.ports import Clock, Delivery, Dispatcher, JobStore
+from speech.segments import Segment, SegmentStatus
+from speech.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class FinishJob:
+    store: JobStore
+    dispatcher: Dispatcher
+    clock: Clock
+    settings: Settings
+
+    def segment_stored(self, job: Job, segment: Segment) -> None:
+        """Count a segment that has just been stored; the last one starts the assembly."""
+        progress = self.store.count(segment.tenant, segment.job_id, stored=1, calls=segment.calls)
+        if job.segments_total is not None and progress.stored >= job.segments_total:
+            known = [segment] if job.segments_total == 1 else None
+            self.assemble_when_ready(job, known)
+
+    def assemble_when_ready(self, job: Job, segments: Iterable[Segment] | None = None) -> bool:
+        """synthesizing → assembling if the rows agree that every segment is stored."""
+        rows = self.store.segments(job.tenant, job.id) if segments is None else segments
+        stored = sum(row.status is SegmentStatus.STORED for row in rows)
+        if job.status is not JobStatus.SYNTHESIZING or stored != job.segments_total:
+            return False
+        now = self.clock.now()
+        assembling = jobs.begin_assembly(job, now=now, due_at=now + self._lease_ms())
+        try:
+            self.store.save(assembling)
+        except StaleWrite:
+            current = self.store.get(job.tenant, job.id)
+            if current is None or current.status is not JobStatus.SYNTHESIZING:
+                return False
+            self.store.save(jobs.begin_assembly(current, now=now, due_at=now + self._lease_ms()))
+        self.dispatcher.assemble(AssembleAudio(tenant=job.tenant, job_id=job.id))
+        return True
+
+    def fail(self, job: Job, problem: problems.Problem) -> None:
+        """→ failed, with its problem, its cost so far and the outbox row, in one write."""
+        now = self.clock.now()
+        cost = jobs.cost_of(self.store.segments(job.tenant, job.id))
+        problem = {**problem, "job_id": job.id}
+        try:
+            self._end(jobs.fail(job, problem, cost=cost, now=now))
+        except StaleWrite:
+            current = self.store.get(job.tenant, job.id)
+            if current is None or current.is_terminal:
+                return
+            self._end(jobs.fail(current, problem, cost=cost, now=now))
+
+    def fail_with(self, job: Job, error: SpeechError) -> None:
+        self.fail(job, problems.problem_from(error, job_id=job.id))
+
+    def fail_by_deadline(self, job: Job) -> None:
+        """The job is out of time. What it was last waiting for says more than the clock does."""
+        count("JobsPastDeadline")
+        waiting_for = next(
+            (row.problem for row in self.store.segments(job.tenant, job.id) if not row.is_terminal and row.problem),
+            None,
+        )
+        if waiting_for is not None:
+            self.fail(job, {**waiting_for, "detail": f"{waiting_for['detail']} The job's deadline has passed."})
+            return
+        self.fail_with(job, DeadlineExceeded("The job did not finish in the time that this stack allows for a job."))
+
+    def complete(self, job: Job) -> None:
+        self._end(job)
+
+    def _end(self, job: Job) -> None:
+        now = self.clock.now()
+        delivery = Delivery(tenant=job.tenant, job_id=job.id, due_at=now + self._lease_ms(), webhook=job.webhook_url)
+        self.store.finish(job, delivery)
+        count("JobsCompleted" if job.status is JobStatus.COMPLETED else "JobsFailed")
+        logger.info(
+            "job ended",
+            extra={
+                "job_id": job.id,
+                "status": job.status.value,
+                "problem": (job.problem or {}).get("code"),
+                "vendor": job.spec.vendor if job.spec else None,
+                "characters": job.characters,
+                "vendor_calls": job.cost.vendor_calls if job.cost else None,
+            },
+        )
+        self.dispatcher.deliver(DeliverEvent(tenant=job.tenant, job_id=job.id))
+
+    def _lease_ms(self) -> int:
+        return int(self.settings.lease_seconds * 1000)

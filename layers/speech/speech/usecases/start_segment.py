@@ -1,0 +1,116 @@
+"""Ask a vendor to speak one segment. Called for every message on a synthesis queue."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from speech import problems, segments
+from speech.callbacks import callback_url
+from speech.errors import StaleWrite, UnusableAudio, VendorAmbiguous, VendorError, VendorUnauthorized
+from speech.jobs import Job, JobStatus, Spec
+from speech.messages import StartSegment
+from speech.observability import count, logger
+from speech.ports import Clock, JobStore, Keys, SegmentStore, TextStore
+from speech.segments import Segment, SegmentStatus
+from speech.settings import Settings
+from speech.usecases.settle_segment import SettleSegment
+from speech.vendors.base import AudioReady, Delivery, StillWorking, SynthesisRequest, Vendor
+
+RECONCILE_AFTER_SECONDS = 5.0
+"""How long to give a vendor to list a job whose create answer was lost."""
+
+
+class VendorSource(Protocol):
+    def __call__(self, name: str, *, fresh_keys: bool = False) -> Vendor:
+        """The adapter of a vendor, with its keys; read anew on request."""
+        ...
+
+
+def callback_address(keys: Keys, settings: Settings, job: Job, segment: Segment, attempt: int) -> str:
+    """Where the vendor of this attempt reports to. The same attempt always has the same address."""
+    return callback_url(
+        settings.callback_base_url,
+        key=keys.signing_key(),
+        vendor=job.spec.vendor if job.spec else "",
+        job_id=job.id,
+        segment=segment.index,
+        attempt=attempt,
+        expires_at=job.deadline_at // 1000 + 86_400,
+    )
+
+
+def synthesis_request(spec: Spec, text: str) -> SynthesisRequest:
+    return SynthesisRequest(
+        text=text, voice=spec.voice, language=spec.language, speed=spec.speed, options=spec.vendor_options
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StartSegmentUseCase:
+    store: JobStore
+    texts: TextStore
+    audio: SegmentStore
+    keys: Keys
+    clock: Clock
+    settings: Settings
+    vendors: VendorSource
+    settle: SettleSegment
+
+    def __call__(self, message: StartSegment) -> None:
+        job, segment = self.store.job_and_segment(message.tenant, message.job_id, message.segment)
+        if job is None or segment is None or job.spec is None:
+            count("OrphanMessages")
+            return
+        now = self.clock.now()
+        if job.status is not JobStatus.SYNTHESIZING or segment.status is not SegmentStatus.PENDING:
+            return
+        if now >= job.deadline_at or now < (segment.not_before or 0):
+            return  # the sweep ends it, or a later message is on its way
+        try:
+            self._start(job, job.spec, segment)
+        except StaleWrite:
+            # Another delivery of this message was faster, or took over; the row is its to move.
+            logger.info("segment already taken", extra={"job_id": job.id, "segment": segment.index})
+
+    def _start(self, job: Job, spec: Spec, segment: Segment) -> None:
+        now = self.clock.now()
+        known = self.audio.find_audio(segment.audio_key)
+        if known is not None:
+            stored = segments.store(segment, known, now=now)
+            self.store.save_segment(stored)
+            count("SegmentsReused")
+            self.settle.finish.segment_stored(job, stored)
+            return
+        text = self.texts.read_text(segment.tenant, segment.job_id, segment.start, segment.end).decode()
+        vendor = self.vendors(spec.vendor)
+        calling = segments.claim(segment, now=now, lease_ms=int(self.settings.lease_seconds * 1000))
+        self.store.save_segment(calling)
+        callbacks = Delivery.CALLBACK in vendor.capabilities.delivery
+        address = callback_address(self.keys, self.settings, job, calling, calling.calls) if callbacks else None
+        try:
+            outcome = self._call(vendor, spec, text, address)
+        except VendorAmbiguous as error:
+            if callbacks:
+                problem = problems.problem_from(error, job_id=job.id)
+                self.settle.unknown_outcome(calling, problem, delay=RECONCILE_AFTER_SECONDS)
+            else:
+                self.settle.call_failed(job, calling, error)
+            return
+        except VendorError as error:
+            self.settle.call_failed(job, calling, error)
+            return
+        count("CharactersSent", segment.characters)
+        if isinstance(outcome, AudioReady):
+            try:
+                self.settle.audio_ready(job, calling, outcome)
+            except UnusableAudio as error:
+                self.settle.call_failed(job, calling, error)
+        else:
+            self.settle.still_working(calling, outcome)
+
+    def _call(self, vendor: Vendor, spec: Spec, text: str, address: str | None) -> AudioReady | StillWorking:
+        """One call; a refused key is read anew once, because it may just have been rotated."""
+        request = synthesis_request(spec, text)
+        try:
+            return vendor.start(request, callback_url=address)
+        except VendorUnauthorized:
+            return self.vendors(spec.vendor, fresh_keys=True).start(request, callback_url=address)

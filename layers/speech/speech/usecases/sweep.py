@@ -1,0 +1,146 @@
+"""Send again whatever is overdue, and end what is out of time. Every job can be finished from its rows alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from speech import jobs, problems, segments
+from speech.errors import SpeechError, StaleWrite, StoreUnavailable, VendorAmbiguous
+from speech.jobs import Job, JobStatus
+from speech.messages import AssembleAudio, DeliverEvent
+from speech.observability import count, logger
+from speech.ports import Clock, Delivery, Due, JobStore
+from speech.segments import Segment, SegmentStatus
+from speech.settings import Settings
+from speech.usecases.finish_job import FinishJob
+from speech.usecases.settle_segment import SLOW_WAIT_SECONDS, SettleSegment
+from speech.vendors import base
+
+LIMIT = 500
+"""How many overdue rows one run takes on; the rest is still overdue at the next run."""
+
+BUDGET_SECONDS = 40.0
+"""When one run stops taking on more: two thirds of the function's time."""
+
+RECOUNT_SECONDS = 60.0
+"""How often a synthesizing job is recounted from its rows, in case a counter was lost."""
+
+MAX_SENDS = 6
+"""Waits double up to this many sends: a long queue must not be filled with copies of itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    store: JobStore
+    clock: Clock
+    settings: Settings
+    settle: SettleSegment
+    finish: FinishJob
+    resume: Callable[[Job], None]
+    """Takes an accepted job up again whose segments were not all written (AcceptJob.resume)."""
+    capabilities: Callable[[str], base.Capabilities]
+
+    def __call__(self) -> int:
+        """Handle what is overdue; returns how many rows were looked at."""
+        started = self.clock.now()
+        looked_at = 0
+        for due in self.store.due(started, LIMIT):
+            if self.clock.now() - started > BUDGET_SECONDS * 1000:
+                break
+            looked_at += 1
+            try:
+                self._handle(due)
+            except StaleWrite:
+                continue  # it moved by itself
+            except StoreUnavailable:
+                break  # the next run goes on
+            except SpeechError as error:
+                # One row that cannot be handled must not keep the others waiting.
+                count("SweepErrors")
+                logger.error("overdue row not handled", extra={"job_id": due.job_id, "code": error.code})
+        count("Swept", looked_at)
+        return looked_at
+
+    def _handle(self, due: Due) -> None:
+        if due.kind == "delivery":
+            self._delivery(due)
+        elif due.kind == "segment":
+            job, segment = self.store.job_and_segment(due.tenant, due.job_id, due.segment or 0)
+            if job is not None and segment is not None and self._is_due(segment.due_at):
+                self._segment(job, segment)
+        else:
+            job = self.store.get(due.tenant, due.job_id)
+            if job is not None and not job.is_terminal and self._is_due(job.due_at):
+                self._job(job)
+
+    def _job(self, job: Job) -> None:
+        now = self.clock.now()
+        if now >= job.deadline_at:
+            self.finish.fail_by_deadline(job)
+        elif job.status is JobStatus.ACCEPTED:
+            self.store.save(postponed := jobs.postpone(job, due_at=self._again(job.sends), sent=True))
+            self.resume(postponed)
+        elif job.status is JobStatus.SYNTHESIZING:
+            self._recount(job)
+        else:
+            self.store.save(jobs.postpone(job, due_at=self._again(job.sends), sent=True))
+            self.finish.dispatcher.assemble(AssembleAudio(tenant=job.tenant, job_id=job.id))
+
+    def _recount(self, job: Job) -> None:
+        rows = list(self.store.segments(job.tenant, job.id))
+        failed = next((row for row in rows if row.status is SegmentStatus.FAILED), None)
+        if failed is not None:
+            self.finish.fail(job, failed.problem or {})
+        elif not self.finish.assemble_when_ready(job, rows):
+            due_at = min(job.deadline_at, self.clock.now() + int(RECOUNT_SECONDS * 1000))
+            self.store.save(jobs.postpone(job, due_at=due_at))
+
+    def _segment(self, job: Job, segment: Segment) -> None:
+        if job.is_terminal or job.spec is None:
+            self.store.save_segment(segments.postpone(segment, due_at=None))
+            return
+        if job.status is not JobStatus.SYNTHESIZING or self.clock.now() >= job.deadline_at:
+            return  # the job's own row is due as well, and decides
+        if segment.status is SegmentStatus.PENDING:
+            sent = segments.postpone(segment, due_at=self._again(segment.sends), sent=True)
+            self.store.save_segment(sent)
+            self.settle.send_start(job, sent, delay=0)
+        elif segment.status is SegmentStatus.WAITING:
+            due_at = self.clock.now() + int(SLOW_WAIT_SECONDS * 1000)
+            self.store.save_segment(waiting := segments.postpone(segment, due_at=due_at))
+            self.settle.send_check(waiting, delay=0)
+        else:
+            self._abandoned(job, segment)
+
+    def _abandoned(self, job: Job, segment: Segment) -> None:
+        """calling, and its lease has ended: whoever called the vendor is gone."""
+        spec = job.spec
+        if spec is None or (segment.lease_until or 0) > self.clock.now():
+            return
+        count("LeasesExpired")
+        if base.Delivery.CALLBACK in self.capabilities(spec.vendor).delivery:
+            self.store.save_segment(lost := segments.postpone(segment, due_at=self._again(segment.sends), sent=True))
+            self.settle.send_check(lost, delay=0)
+            return
+        error = VendorAmbiguous("The call was cut off before its answer was written down.", vendor=spec.vendor)
+        self.settle.ambiguous(job, segment, problems.problem_from(error, job_id=job.id))
+
+    def _delivery(self, due: Due) -> None:
+        delivery = self.store.delivery(due.tenant, due.job_id)
+        if delivery is None or not self._is_due(delivery.due_at):
+            return
+        due_at = self.clock.now() + self._lease_ms()
+        self.store.save_delivery(_postponed(delivery, due_at))
+        self.finish.dispatcher.deliver(DeliverEvent(tenant=due.tenant, job_id=due.job_id))
+
+    def _is_due(self, due_at: int | None) -> bool:
+        return due_at is not None and due_at <= self.clock.now()
+
+    def _again(self, sends: int) -> int:
+        return self.clock.now() + self._lease_ms() * 2 ** min(sends, MAX_SENDS)
+
+    def _lease_ms(self) -> int:
+        return int(self.settings.lease_seconds * 1000)
+
+
+def _postponed(delivery: Delivery, due_at: int) -> Delivery:
+    return replace(delivery, rev=delivery.rev + 1, due_at=due_at)
