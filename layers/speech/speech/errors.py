@@ -170,6 +170,13 @@ class StoreUnavailable(SpeechError):
     retryable = True
 
 
+class CorruptRow(SpeechError):
+    """A row that this release cannot understand: it is left as it is for a person to look at."""
+
+    code = "corrupt-row"
+    title = "The record of this job is damaged"
+
+
 # --- Vendors ---------------------------------------------------------------------------------
 
 

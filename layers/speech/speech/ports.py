@@ -54,7 +54,10 @@ class ApiKeyRecord:
 
 
 class JobStore(Protocol):
-    """The truth. Every write is conditional; a refused condition raises StaleWrite. Reads are consistent."""
+    """The truth. Every write is conditional; a refused condition raises StaleWrite. Reads are consistent.
+
+    A row that cannot be understood raises CorruptRow.
+    """
 
     def create(self, job: Job, segments: Sequence[Segment] = (), *, delivery: Delivery | None = None) -> bool:
         """Write a new job and its first segments in one transaction. False when the job exists already.
@@ -107,6 +110,10 @@ class JobStore(Protocol):
         """What is overdue, oldest first per shard; may be stale, so the row decides."""
         ...
 
+    def quarantine(self, due: Due) -> None:
+        """Take a row that cannot be understood out of what comes due, as it is, for a person to look at."""
+        ...
+
     def advance_upload(self, tenant: str, bucket: str, key: str, *, order: str, job_id: str) -> None:
         """Remember the newest job of an object key. An older `order` changes nothing."""
         ...
@@ -137,9 +144,17 @@ class SegmentStore(Protocol):
         """What is known of the audio under this key, or None."""
         ...
 
-    def put_audio(self, audio_key: str, data: bytes, audio: SegmentAudio) -> None: ...
+    def put_audio(self, audio_key: str, data: bytes, audio: SegmentAudio) -> SegmentAudio:
+        """Store verified audio unless some is there already. Returns what lies under the key now.
 
-    def read_audio(self, audio_key: str) -> bytes: ...
+        Two workers that speak the same content at once get different takes: the first one stays, and the
+        row of the second must describe that one.
+        """
+        ...
+
+    def read_audio(self, audio_key: str) -> bytes:
+        """Raises UnusableAudio("gone") when it is no longer there."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

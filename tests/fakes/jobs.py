@@ -1,0 +1,159 @@
+"""The truth in memory: a job store with the conditions of the real one, and nothing of its network."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from speech.errors import StaleWrite
+from speech.jobs import Job, Progress
+from speech.ports import ApiKeyRecord, Delivery, Due
+from speech.segments import Segment
+from tests.fakes.faults import Faulty
+
+MOST_SEGMENTS_AT_CREATION = 90
+
+
+class FakeJobStore(Faulty):
+    """Thread-safe. `put` places rows for a test's "given", without any condition."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._jobs: dict[tuple[str, str], Job] = {}
+        self._segments: dict[tuple[str, str], dict[int, Segment]] = {}
+        self._deliveries: dict[tuple[str, str], Delivery] = {}
+        self._progress: dict[tuple[str, str], Progress] = {}
+        self._uploads: dict[tuple[str, str, str], tuple[str, str]] = {}
+        self._keys: dict[tuple[str, str], ApiKeyRecord] = {}
+        self._quarantined: set[Due] = set()
+
+    def put(self, *rows: Job | Segment | Delivery) -> None:
+        with self._lock:
+            for row in rows:
+                if isinstance(row, Job):
+                    self._jobs[row.tenant, row.id] = row
+                elif isinstance(row, Segment):
+                    self._of(row)[row.index] = row
+                else:
+                    self._deliveries[row.tenant, row.job_id] = row
+
+    def jobs(self) -> list[Job]:
+        """Every job, in the order of creation."""
+        with self._lock:
+            return list(self._jobs.values())
+
+    def _of(self, segment: Segment) -> dict[int, Segment]:
+        return self._segments.setdefault((segment.tenant, segment.job_id), {})
+
+    def create(self, job: Job, segments: Sequence[Segment] = (), *, delivery: Delivery | None = None) -> bool:
+        if len(segments) > MOST_SEGMENTS_AT_CREATION:
+            raise ValueError(f"{len(segments)} segments do not fit into the transaction that creates a job.")
+        with self._call("create"):
+            if (job.tenant, job.id) in self._jobs:
+                return False
+            self.put(job, *segments)
+            if delivery is not None:
+                self.put(delivery)
+            return True
+
+    def add_segments(self, segments: Sequence[Segment]) -> None:
+        with self._call("add_segments"):
+            for segment in segments:
+                self._of(segment).setdefault(segment.index, segment)
+
+    def get(self, tenant: str, job_id: str) -> Job | None:
+        with self._call("get"):
+            return self._jobs.get((tenant, job_id))
+
+    def progress(self, tenant: str, job_id: str) -> Progress:
+        with self._call("progress"):
+            return self._progress.get((tenant, job_id), Progress())
+
+    def save(self, job: Job) -> None:
+        with self._call("save"):
+            self._expect(self._jobs.get((job.tenant, job.id)), job)
+            self.put(job)
+
+    def finish(self, job: Job, delivery: Delivery) -> None:
+        with self._call("finish"):
+            self._expect(self._jobs.get((job.tenant, job.id)), job)
+            if (delivery.tenant, delivery.job_id) in self._deliveries:
+                raise StaleWrite("The job was finished before.")
+            self.put(job, delivery)
+
+    def segment(self, tenant: str, job_id: str, index: int) -> Segment | None:
+        with self._call("segment"):
+            return self._segments.get((tenant, job_id), {}).get(index)
+
+    def job_and_segment(self, tenant: str, job_id: str, index: int) -> tuple[Job | None, Segment | None]:
+        with self._call("job_and_segment"):
+            return self._jobs.get((tenant, job_id)), self._segments.get((tenant, job_id), {}).get(index)
+
+    def segments(self, tenant: str, job_id: str) -> Iterator[Segment]:
+        with self._call("segments"):
+            return iter([segment for _, segment in sorted(self._segments.get((tenant, job_id), {}).items())])
+
+    def save_segment(self, segment: Segment) -> None:
+        with self._call("save_segment"):
+            self._expect(self._of(segment).get(segment.index), segment)
+            self.put(segment)
+
+    def count(self, tenant: str, job_id: str, *, stored: int = 0, failed: int = 0, calls: int = 0) -> Progress:
+        with self._call("count"):
+            old = self._progress.get((tenant, job_id), Progress())
+            new = replace(old, stored=old.stored + stored, failed=old.failed + failed, calls=old.calls + calls)
+            self._progress[tenant, job_id] = new
+            return new
+
+    def delivery(self, tenant: str, job_id: str) -> Delivery | None:
+        with self._call("delivery"):
+            return self._deliveries.get((tenant, job_id))
+
+    def save_delivery(self, delivery: Delivery) -> None:
+        with self._call("save_delivery"):
+            self._expect(self._deliveries.get((delivery.tenant, delivery.job_id)), delivery)
+            self.put(delivery)
+
+    def due(self, now: int, limit: int) -> Sequence[Due]:
+        with self._call("due"):
+            found = [
+                *((job.due_at, Due("job", job.tenant, job.id)) for job in self._jobs.values()),
+                *(
+                    (segment.due_at, Due("segment", segment.tenant, segment.job_id, segment.index))
+                    for segments in self._segments.values()
+                    for segment in segments.values()
+                ),
+                *((each.due_at, Due("delivery", each.tenant, each.job_id)) for each in self._deliveries.values()),
+            ]
+            overdue = [
+                (due_at, due)
+                for due_at, due in found
+                if due_at is not None and due_at <= now and due not in self._quarantined
+            ]
+            return [due for _, due in sorted(overdue, key=lambda each: each[0])][:limit]
+
+    def quarantine(self, due: Due) -> None:
+        with self._call("quarantine"):
+            self._quarantined.add(due)
+
+    def advance_upload(self, tenant: str, bucket: str, key: str, *, order: str, job_id: str) -> None:
+        with self._call("advance_upload"):
+            newest = self._uploads.get((tenant, bucket, key))
+            if newest is None or newest[0] < order:
+                self._uploads[tenant, bucket, key] = (order, job_id)
+
+    def latest_upload(self, tenant: str, bucket: str, key: str) -> str | None:
+        with self._call("latest_upload"):
+            newest = self._uploads.get((tenant, bucket, key))
+            return None if newest is None else newest[1]
+
+    def put_api_key(self, record: ApiKeyRecord) -> None:
+        with self._call("put_api_key"):
+            self._keys[record.tenant, record.key_id] = record
+
+    def api_key(self, tenant: str, key_id: str) -> ApiKeyRecord | None:
+        with self._call("api_key"):
+            return self._keys.get((tenant, key_id))
+
+    @staticmethod
+    def _expect(row: Job | Segment | Delivery | None, new: Job | Segment | Delivery) -> None:
+        if row is None or row.rev != new.rev - 1:
+            raise StaleWrite("The row is not what it was when it was read.")
