@@ -159,9 +159,7 @@ def _cost(calls: int, job: Job) -> str:
     vendor = job.spec.vendor if job.spec else "the vendor"
     spent = f" {job.cost.credits:g} credits were used." if job.cost and job.cost.credits is not None else ""
     times = "once" if calls == 1 else f"{calls} times"
-    return (
-        f"{vendor} was called {times}.{spent} What was spoken is kept: dropping the file again does not buy it again."
-    )
+    return f"{vendor} was called {times}.{spent} What was spoken is kept and not bought again."
 
 
 def _advice(problem: dict[str, Any]) -> str:
@@ -171,13 +169,13 @@ def _advice(problem: dict[str, Any]) -> str:
         "empty-text": "Put some text in the file and drop it again.",
         "text-too-long": "Split the file into smaller ones and drop those.",
         "input-gone": "Drop the file again, and leave it in the bucket until its audio is there.",
-        "vendor-quota-exhausted": "Add credit to the vendor account, or choose another vendor, and drop the file again.",
-        "vendor-unauthorized": "Ask whoever runs this stack to check the vendor's key, then drop the file again.",
-        "deadline-exceeded": "Drop the file again. If it happens twice, ask whoever runs this stack.",
-        "processing-failed": "Drop the file again. If it happens twice, tell whoever runs this stack the job's name below.",
+        "vendor-quota-exhausted": "Add credit to the vendor account, or choose another vendor, and drop it again.",
+        "vendor-unauthorized": "Ask your operator to check the vendor's key, then drop the file again.",
+        "deadline-exceeded": "Drop the file again. If it happens twice, ask your operator.",
+        "processing-failed": "Drop the file again. If it happens twice, tell your operator the name of the job below.",
     }
     if code in by_code:
         return by_code[code]
     if problem.get("errors") or problem.get("status") == 422:
         return "Correct what is named above and drop the file again."
-    return "Drop the file again later. If it happens twice, choose another vendor or voice, or ask whoever runs this stack."
+    return "Drop the file again later. If it happens twice, choose another vendor or voice, or ask your operator."

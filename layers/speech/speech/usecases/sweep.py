@@ -136,7 +136,7 @@ class Sweep:
         return due_at is not None and due_at <= self.clock.now()
 
     def _again(self, sends: int) -> int:
-        return self.clock.now() + self._lease_ms() * 2 ** min(sends, MAX_SENDS)
+        return self.clock.now() + (self._lease_ms() << min(sends, MAX_SENDS))
 
     def _lease_ms(self) -> int:
         return int(self.settings.lease_seconds * 1000)

@@ -22,8 +22,9 @@ class Delivery(StrEnum):
 class Option:
     """One field of the vendor's own request, by the vendor's own name.
 
-    `kind` is string, number, integer, boolean or uuid. Bounds are inclusive. `choices` lists the only
-    values allowed. `source` says where the fact comes from (docs/vendors/<name>.md).
+    `kind` is string, filename, number, integer, boolean or uuid. Bounds are inclusive. `choices` lists
+    the only values allowed. `needs` names the option without which this one means nothing. `source`
+    says where the fact comes from (docs/vendors/<name>.md).
     """
 
     name: str
@@ -34,6 +35,7 @@ class Option:
     maximum: float | None = None
     max_length: int | None = None
     nullable: bool = False
+    needs: str = ""
     source: str = ""
 
 
@@ -137,6 +139,10 @@ class Vendor(ABC):
 
     name: ClassVar[str]
     capabilities: ClassVar[Capabilities]
+    key_names: ClassVar[tuple[str, ...]] = ()
+    """The vendor's entries in the vendor secret."""
+    voice_kind: ClassVar[str] = "string"
+    """What a voice id looks like: string or uuid."""
 
     def __init__(self, http: VendorHttp, keys: Mapping[str, str]) -> None:
         """`keys` are the vendor's entries of the vendor secret, by their names there."""
