@@ -67,7 +67,8 @@ class SettleSegment:
             bytes=len(verified.data),
             sha256=hashlib.sha256(verified.data).hexdigest(),
         )
-        self.audio.put_audio(segment.audio_key, verified.data, facts)
+        # Two workers may have bought the same content at once: the row describes the take that stayed.
+        facts = self.audio.put_audio(segment.audio_key, verified.data, facts)
         stored = segments.store(
             segment, facts, now=self.clock.now(), request_id=ready.request_id, credits=ready.credits
         )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from speech import jobs, problems, segments
-from speech.errors import SpeechError, StaleWrite, StoreUnavailable, VendorAmbiguous
+from speech.errors import CorruptRow, SpeechError, StaleWrite, StoreUnavailable, VendorAmbiguous
 from speech.jobs import Job, JobStatus
 from speech.messages import AssembleAudio, DeliverEvent
 from speech.observability import count, logger
@@ -53,6 +53,10 @@ class Sweep:
                 continue  # it moved by itself
             except StoreUnavailable:
                 break  # the next run goes on
+            except CorruptRow:
+                count("RowsQuarantined")
+                logger.error("row quarantined", extra={"job_id": due.job_id, "kind": due.kind})
+                self.store.quarantine(due)
             except SpeechError as error:
                 # One row that cannot be handled must not keep the others waiting.
                 count("SweepErrors")
