@@ -3,27 +3,34 @@
 import hashlib
 
 from speech.jobs import Job
+from speech.ports import JobStore
 
-MAX_INPUT_KEY_BYTES = 1_000
-"""S3 keys end at 1,024 bytes and our longest suffix needs room; longer input keys are hashed."""
+LONGEST_KEY_BYTES = 1_000
+"""S3 keys end at 1,024 bytes; longer input keys leave no room for a suffix."""
 
 
-def result_base(job: Job) -> str:
-    """The key of a job's results, to which `.mp3`, `.vtt`, `.manifest.json` and so on are appended."""
-    if job.source.type == "upload" and job.source.key:
-        return result_key(job.source.key)
+def upload_base(key: str) -> str:
+    """The base of a drop's results: its own key, or a hash of it where a suffix would not fit."""
+    encoded = key.encode()
+    return key if len(encoded) <= LONGEST_KEY_BYTES else f"long/{hashlib.sha256(encoded).hexdigest()}"
+
+
+def own_base(job: Job) -> str:
+    """The base of results that nobody dropped a file for, or that a newer version of the file has overtaken."""
     return f"jobs/{job.id}"
 
 
-def result_key(input_key: str) -> str:
-    """The input's own key, as an opaque string; for a very long one, `long/` and the hash of it."""
-    raw = input_key.encode("utf-8", "surrogatepass")
-    if len(raw) > MAX_INPUT_KEY_BYTES:
-        return f"long/{hashlib.sha256(raw).hexdigest()}"
-    return input_key
+def result_base(job: Job) -> str:
+    return upload_base(job.source.key) if job.source.type == "upload" and job.source.key else own_base(job)
 
 
-def result_filename(job: Job, suffix: str) -> str:
-    """What a browser should call a downloaded result."""
-    name = (job.source.key or "").rsplit("/", 1)[-1] if job.source.type == "upload" else ""
-    return f"{name or job.id}.{suffix}"
+def is_latest(store: JobStore, job: Job) -> bool:
+    """Whether this job speaks for the newest version of its file; true for everything that is not a drop."""
+    if job.source.type != "upload" or not job.source.bucket or not job.source.key:
+        return True
+    return store.latest_upload(job.tenant, job.source.bucket, job.source.key) in (None, job.id)
+
+
+def latest_result_base(store: JobStore, job: Job) -> str:
+    """Where to publish: an overtaken drop keeps its audio, but not in the place of the newer one's."""
+    return result_base(job) if is_latest(store, job) else own_base(job)
