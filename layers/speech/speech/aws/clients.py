@@ -1,0 +1,61 @@
+"""The boto3 clients of a process: one session, each client made when first used, every call bounded."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from boto3.session import Session
+    from botocore.config import Config
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sqs import SQSClient
+
+CONNECT_SECONDS = 1.5
+ATTEMPTS = 3
+"""Of one call, the first included. Retrying is the queues' business; this is for the odd hiccup."""
+
+
+class Clients:
+    """Region, endpoint and credentials come from the environment, as boto3 reads it."""
+
+    @cached_property
+    def _session(self) -> "Session":
+        import boto3
+
+        return boto3.session.Session()
+
+    @staticmethod
+    def _config(read_seconds: float, **more: str) -> "Config":
+        from botocore.config import Config
+
+        return Config(
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=read_seconds,
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            tcp_keepalive=True,
+            user_agent_extra="voicedrop",
+            **more,  # type: ignore[arg-type]  # names of strings only; the stubs list every option by its type
+        )
+
+    @cached_property
+    def dynamodb(self) -> "DynamoDBClient":
+        return self._session.client("dynamodb", config=self._config(3))
+
+    @cached_property
+    def s3(self) -> "S3Client":
+        # With an endpoint of its own, botocore would sign links with SigV2, which knows no expiry of ours.
+        return self._session.client("s3", config=self._config(30, signature_version="s3v4"))
+
+    @cached_property
+    def sqs(self) -> "SQSClient":
+        return self._session.client("sqs", config=self._config(5))
+
+    @cached_property
+    def secrets(self) -> "SecretsManagerClient":
+        return self._session.client("secretsmanager", config=self._config(5))
+
+    @cached_property
+    def events(self) -> "EventBridgeClient":
+        return self._session.client("events", config=self._config(5))
