@@ -108,6 +108,10 @@ class Reply:
     headers: Mapping[str, str]
     body: bytes
 
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
 
 class VendorHttp(Protocol):
     """The client handed to an adapter: base URL, total deadline, byte cap and egress rules built in.

@@ -1,0 +1,95 @@
+"""Convai: the standalone text-to-speech API. One POST, the audio file is the answer (docs/vendors/convai.md)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from speech.errors import VendorError, VendorQuotaExhausted, VendorThrottled, VendorUnauthorized
+from speech.vendors import answers
+from speech.vendors.base import AudioReady, Capabilities, Delivery, Option, Reply, SynthesisRequest, Vendor
+
+TITLE = "Convai"
+
+# Convai gives no error codes; these are parts of the messages of its own backend, most telling first. Both
+# limits come as 429: one is a throttle, the other the plan, which no waiting mends.
+TEXTS: answers.Texts = (
+    ("limit exceeded for current plan", VendorQuotaExhausted),
+    ("usage limit exceeded", VendorQuotaExhausted),
+    ("rate limit exceeded", VendorThrottled),
+    ("missing an api key", VendorUnauthorized),
+    ("missing a valid api key", VendorUnauthorized),
+    ("invalid api key", VendorUnauthorized),
+)
+
+
+class Convai(Vendor):
+    """Answers at once with the whole file. WAV unless asked otherwise: PCM joins exactly."""
+
+    name = "convai"
+    key_names = ("CONVAI_API_KEY",)
+    capabilities = Capabilities(
+        title=TITLE,
+        delivery=(Delivery.IMMEDIATE,),
+        character_limit=2000,
+        voice_required=True,
+        audio_formats=("wav", "mp3"),
+        options=(
+            Option(
+                "encoding",
+                "string",
+                "Format that Convai sends; not every voice has MP3. What you get is set by `format`.",
+                choices=("wav", "mp3"),
+                source="API page, Request Body",
+            ),
+            Option(
+                "filename",
+                "filename",
+                "Name that Convai gives its file; a plain name without a folder.",
+                max_length=100,
+                source="API page, Request Body",
+            ),
+        ),
+        notes=(
+            "Needs Convai's Enterprise plan.",
+            "Convai publishes no character limit; 2,000 is ours.",
+            "Realtime voices are refused by Convai.",
+        ),
+    )
+
+    def start(self, request: SynthesisRequest, *, callback_url: str | None = None) -> AudioReady:
+        """Ask for speech; the answer is the file."""
+        api_key = answers.key(self._keys, "CONVAI_API_KEY", vendor=self.name, title=TITLE)
+        body: dict[str, Any] = {"transcript": request.text, "voice": request.voice, "encoding": "wav"}
+        body.update(request.options)
+        # With the slash: without it the server may redirect, and redirects are not followed.
+        reply = self._http.request("POST", "/tts/", headers={"CONVAI-API-KEY": api_key}, json=body)
+        if not reply.ok:
+            raise self._refusal(reply, secrets=(request.text, api_key))
+        return AudioReady(
+            data=answers.audio(reply, vendor=self.name, title=TITLE),
+            media_type=reply.headers.get("content-type"),
+            request_id=answers.request_id(reply),
+        )
+
+    def _refusal(self, reply: Reply, *, secrets: tuple[str, ...]) -> VendorError:
+        return answers.refusal(
+            reply,
+            vendor=self.name,
+            title=TITLE,
+            message=_message(reply),
+            texts=TEXTS,
+            secrets=secrets,
+            hint="Text to speech needs Convai's Enterprise plan." if reply.status == 403 else "",
+        )
+
+
+def _message(reply: Reply) -> str | None:
+    """Convai's pages and its backend disagree about the envelope; some answers are bare text."""
+    body = answers.parsed(reply.body)
+    if isinstance(body, Mapping):
+        for name in ("ERROR", "API_ERROR", "error"):
+            if isinstance(body.get(name), str):
+                return str(body[name])
+        return None
+    if isinstance(body, str):
+        return body
+    return reply.body[:1000].decode("utf-8", "replace")

@@ -1,0 +1,363 @@
+"""The HTTP client that adapters share: one total deadline, byte caps, vetted addresses, no redirects, no retries.
+
+Built on httpcore, the engine under httpx: it takes the address already split, so the guard and the client
+cannot read it differently, and it lets us own the socket. Import this module only where vendors are called.
+"""
+
+import contextvars
+import copy
+import ipaddress
+import json as jsonlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import httpcore
+
+from speech import __version__, egress
+from speech.errors import VendorAmbiguous, VendorMisbehaved, VendorUnavailable
+from speech.vendors.answers import opens_like_text
+from speech.vendors.base import Reply
+
+USER_AGENT = f"Voicedrop/{__version__}"
+
+CONNECT_SECONDS = 5.0
+KEEP_ALIVE_SECONDS = 15.0
+
+MAX_AUDIO = 64 * 1024 * 1024
+MAX_LIST = 16 * 1024 * 1024
+"""A vendor's list of jobs holds their texts."""
+MAX_JSON = 1024 * 1024
+MAX_ERROR = 64 * 1024
+"""Of an error page we read this much and leave the rest."""
+
+_ends_at: contextvars.ContextVar[float] = contextvars.ContextVar("ends_at")
+"""When the exchange under way must be over, on the monotonic clock."""
+
+
+class NotSent(Exception):
+    """The request never left: no address, no connection, no TLS."""
+
+
+class NotAnswered(Exception):
+    """The request may have left, and no whole answer came back in time."""
+
+
+class TooLarge(Exception):
+    """The answer is larger than any answer may be."""
+
+
+def _remaining() -> float:
+    return _ends_at.get() - time.monotonic()
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connection whose every operation ends with the exchange, so that a slow drip is cut as well."""
+
+    def __init__(self, inner: httpcore.NetworkStream) -> None:
+        self._inner = inner
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        left = _remaining()
+        if left <= 0:
+            raise httpcore.ReadTimeout
+        return self._inner.read(max_bytes, timeout=left)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        for start in range(0, len(buffer), 16384):
+            left = _remaining()
+            if left <= 0:
+                raise httpcore.WriteTimeout
+            self._inner.write(buffer[start : start + 16384], timeout=left)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(
+        self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        left = min(_remaining(), CONNECT_SECONDS)
+        if left <= 0:
+            raise httpcore.ConnectTimeout
+        return _Stream(self._inner.start_tls(ssl_context, server_hostname, timeout=left))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+class _Guard(httpcore.NetworkBackend):
+    """Resolves and vets a host whenever a connection is opened, and connects to what was vetted."""
+
+    def __init__(self, *, local: bool, private: bool, resolve: egress.Resolver) -> None:
+        self._local = local
+        self._private = private
+        self._resolve = resolve
+        self._inner = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        ends = time.monotonic() + min(CONNECT_SECONDS, _remaining())
+        failure: Exception = httpcore.ConnectTimeout()
+        for address in self._vetted(host, port, ends - time.monotonic()):
+            left = ends - time.monotonic()
+            if left <= 0:
+                break
+            try:
+                return _Stream(self._inner.connect_tcp(address, port, timeout=left, socket_options=socket_options))
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+    def _vetted(self, host: str, port: int, seconds: float) -> tuple[str, ...]:
+        def resolve(host: str, port: int) -> tuple[str, ...]:
+            return tuple(_resolved_within(seconds, self._resolve, host, port))
+
+        try:
+            return egress.addresses(host, port, local=self._local, private=self._private, resolve=resolve)
+        except OSError as error:
+            raise httpcore.ConnectError("no address") from error
+
+
+def _resolved_within(seconds: float, resolve: egress.Resolver, host: str, port: int) -> tuple[str, ...]:
+    """Resolve with a deadline, which the system's resolver does not have. Raises OSError."""
+    try:
+        return (str(ipaddress.ip_address(host)),)
+    except ValueError:
+        pass
+    found: list[tuple[str, ...]] = []
+    failed: list[OSError] = []
+
+    def work() -> None:
+        try:
+            found.append(tuple(resolve(host, port)))
+        except OSError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(max(0.0, seconds))
+    if found:
+        return found[0]
+    raise failed[0] if failed else TimeoutError("the name was not resolved in time")
+
+
+class Outbound:
+    """Connections to vetted addresses, kept for the next call. For one thread at a time.
+
+    `private` counts only when local: a base URL may then be anywhere.
+    """
+
+    def __init__(
+        self,
+        *,
+        local: bool,
+        private: bool = False,
+        resolve: egress.Resolver = egress.resolve_host,
+        ssl_context: Any = None,
+    ) -> None:
+        self._guard = _Guard(local=local, private=private, resolve=resolve)
+        self._ssl_context = ssl_context
+        self._pool: httpcore.ConnectionPool | None = None
+        self._used_at = 0.0
+
+    def exchange(
+        self,
+        target: egress.Target,
+        method: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        seconds: float,
+        limit: Callable[[bytes], int],
+    ) -> Reply:
+        """Send one request and read its answer whole. Raises NotSent, NotAnswered, TooLarge or EgressRefused.
+
+        `limit` is asked with the beginning of a success how large it may be.
+        """
+        host = f"[{target.host}]" if ":" in target.host else target.host
+        if target.port != (443 if target.scheme == "https" else 80):
+            host += f":{target.port}"
+        sent: dict[bytes | str, bytes | str] = {
+            "Host": host,
+            "User-Agent": USER_AGENT,
+            "Accept-Encoding": "identity",
+            **headers,
+        }
+        if body or method == "POST":
+            sent["Content-Length"] = str(len(body))
+        url = httpcore.URL(
+            scheme=target.scheme.encode(), host=target.host.encode(), port=target.port, target=target.path.encode()
+        )
+        token = _ends_at.set(time.monotonic() + seconds)
+        try:
+            with self._connections(target.scheme).stream(
+                method, url, headers=sent, content=body or None, extensions={"timeout": {"pool": seconds}}
+            ) as response:
+                return _read(response, limit)
+        except (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout) as error:
+            raise NotSent from error
+        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.RemoteProtocolError) as error:
+            raise NotAnswered from error
+        finally:
+            _ends_at.reset(token)
+            self._used_at = time.time()
+
+    def close(self) -> None:
+        """Close every connection."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    def _connections(self, scheme: str) -> httpcore.ConnectionPool:
+        # A frozen environment does not notice that its connections died meanwhile; only the wall clock tells.
+        if self._pool is not None and abs(time.time() - self._used_at) > KEEP_ALIVE_SECONDS:
+            self.close()
+        if self._pool is None:
+            if scheme == "https" and self._ssl_context is None:
+                self._ssl_context = httpcore.default_ssl_context()
+            self._pool = httpcore.ConnectionPool(
+                ssl_context=self._ssl_context,
+                max_connections=10,
+                keepalive_expiry=KEEP_ALIVE_SECONDS,
+                network_backend=self._guard,
+            )
+        return self._pool
+
+
+def _read(response: httpcore.Response, limit: Callable[[bytes], int]) -> Reply:
+    ok = 200 <= response.status < 300
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in response.headers:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    body = bytearray()
+    largest = 0
+    try:
+        for chunk in response.iter_stream():
+            body += chunk
+            largest = largest or (limit(bytes(body[:512])) if ok else MAX_ERROR)
+            if len(body) > largest:
+                if ok:
+                    raise TooLarge
+                break
+    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.RemoteProtocolError):
+        if ok:
+            raise
+        # The status was the answer; the page that came with it is evidence, whole or not.
+    return Reply(status=response.status, headers=headers, body=bytes(body if ok else body[:MAX_ERROR]))
+
+
+class VendorClient:
+    """A vendor's HTTP API as an adapter sees it: implements `VendorHttp` of speech.vendors.base.
+
+    `deadline_seconds` is the total for each call. `within` gives a client for one piece of work that may
+    need several calls.
+    """
+
+    def __init__(
+        self,
+        vendor: str,
+        base_url: str,
+        *,
+        local: bool = False,
+        deadline_seconds: float = 60.0,
+        max_audio: int = MAX_AUDIO,
+        resolve: egress.Resolver = egress.resolve_host,
+        ssl_context: Any = None,
+    ) -> None:
+        self._vendor = vendor
+        self._base_url = base_url
+        self._local = local
+        self._deadline = deadline_seconds
+        self._max_audio = max_audio
+        self._ends_at: float | None = None
+        self._api = Outbound(local=local, private=True, resolve=resolve, ssl_context=ssl_context)
+        self._files = Outbound(local=local, resolve=resolve, ssl_context=ssl_context)
+
+    def within(self, seconds: float) -> "VendorClient":
+        """This client, on the same connections, for work that must be over that many seconds from now."""
+        other = copy.copy(self)
+        other._ends_at = time.monotonic() + seconds
+        return other
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        json: Mapping[str, Any] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Call the vendor's API at base URL + path."""
+        base = egress.parse(self._base_url, local=self._local)
+        query = f"?{urlencode(params)}" if params else ""
+        target = egress.Target(base.scheme, base.host, base.port, base.path.rstrip("/") + path + query)
+        sent = dict(headers or {})
+        body = b""
+        if json is not None:
+            sent["Content-Type"] = "application/json"
+            body = jsonlib.dumps(json, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+        def limit(head: bytes) -> int:
+            if method == "GET":
+                return min(MAX_LIST, self._max_audio)
+            return MAX_JSON if opens_like_text(head) else self._max_audio
+
+        return self._exchange(
+            self._api, target, method, headers=sent, body=body, limit=limit, ambiguous=method != "GET"
+        )
+
+    def fetch(self, url: str) -> Reply:
+        """GET a result from anywhere, without credentials, through the egress guard. Raises EgressRefused."""
+        target = egress.parse(url, local=self._local)
+        return self._exchange(
+            self._files,
+            target,
+            "GET",
+            headers={"Accept": "*/*"},
+            body=b"",
+            limit=lambda _: self._max_audio,
+            ambiguous=False,
+        )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._api.close()
+        self._files.close()
+
+    def _exchange(
+        self,
+        outbound: Outbound,
+        target: egress.Target,
+        method: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes,
+        limit: Callable[[bytes], int],
+        ambiguous: bool,
+    ) -> Reply:
+        seconds = self._deadline
+        if self._ends_at is not None:
+            seconds = min(seconds, self._ends_at - time.monotonic())
+        if seconds <= 0:
+            raise VendorUnavailable("No time was left to call the vendor.", vendor=self._vendor)
+        try:
+            return outbound.exchange(target, method, headers=headers, body=body, seconds=seconds, limit=limit)
+        except NotSent as error:
+            raise VendorUnavailable("The vendor could not be reached.", vendor=self._vendor) from error
+        except NotAnswered as error:
+            kind = VendorAmbiguous if ambiguous else VendorUnavailable
+            raise kind("The vendor did not give a whole answer in time.", vendor=self._vendor) from error
+        except TooLarge as error:
+            raise VendorMisbehaved(
+                "The vendor's answer is larger than any answer may be.", vendor=self._vendor
+            ) from error
