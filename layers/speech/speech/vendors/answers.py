@@ -86,9 +86,15 @@ def opens_like_text(body: bytes) -> bool:
 
 def audio(reply: Reply, *, vendor: str, title: str) -> bytes:
     """The body of a success, unless it is plainly no audio. Raises VendorMisbehaved."""
-    if not opens_like_text(reply.body):
+    packed = reply.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")
+    if packed:
+        what = "a packed body, which was not asked for"  # never unpacked: it may be a bomb
+    elif not reply.body.strip():
+        what = "an empty body"
+    elif opens_like_text(reply.body):
+        what = "text where audio belongs"
+    else:
         return reply.body
-    what = "text where audio belongs" if reply.body.strip() else "an empty body"
     raise VendorMisbehaved(
         f"{title} answered {reply.status} with {what}.",
         vendor=vendor,
@@ -161,7 +167,6 @@ _COMMON_WORDS = frozenset(
     supported text than that this transcript transcription unsupported upgrade usage valid value voice
     voices when with without wrong your
     """.split()  # noqa: SIM905 - a list of words reads as words
-)
 )
 
 
