@@ -1,0 +1,134 @@
+"""From stored segments to one file, subtitles, a manifest and a completed job."""
+
+import hashlib
+import io
+import json
+
+import pytest
+import soundfile
+from speech import jobs
+from speech.errors import StoreUnavailable
+from speech.jobs import JobStatus, Source
+from speech.messages import AssembleAudio
+
+from tests.fakes import a_spec
+from tests.support.world import World
+
+TEXTS = ("The first part ends here. ", "A second one follows it, a bit longer. ", "And the third is the last.")
+
+
+def test_i4_the_file_holds_every_segment_once_and_in_order() -> None:
+    world = World()
+    job = world.a_synthesizing_job(*TEXTS, spec=a_spec(vendor="scripted", format="wav"))
+
+    world.run()
+
+    done = world.job()
+    assert done.result is not None
+    data = world.results.objects[f"jobs/{job.id}.wav"].data
+    frames = soundfile.info(io.BytesIO(data)).frames
+    assert frames == sum(segment.audio.frames for segment in world.store.segments(job.tenant, job.id) if segment.audio)
+    assert done.result.sha256 == hashlib.sha256(data).hexdigest()
+    assert done.result.bytes == len(data)
+    manifest = json.loads(world.results.objects[f"jobs/{job.id}.manifest.json"].data)
+    assert [each["index"] for each in manifest["segments"]] == [0, 1, 2]
+    assert manifest["segments"][0]["start"] == 0
+    assert [each["end"] for each in manifest["segments"][:-1]] == [each["start"] for each in manifest["segments"][1:]]
+    assert manifest["job"]["status"] == "completed"
+    assert manifest["job"]["cost"]["vendor_calls"] == 3
+    assert all(attempt["outcome"] == "settled" for each in manifest["segments"] for attempt in each["attempts"])
+
+
+@pytest.mark.parametrize("format", ["mp3", "wav", "flac", "ogg"])
+@pytest.mark.parametrize("sample_rate", [8000, 22_050, 48_000])
+def test_every_format_comes_out_at_any_sample_rate(format: str, sample_rate: int) -> None:
+    world = World()
+    job = world.a_synthesizing_job(*TEXTS, spec=a_spec(vendor="scripted", format=format, sample_rate=sample_rate))
+
+    world.run()
+
+    done = world.job()
+    assert done.status is JobStatus.COMPLETED
+    assert done.result is not None
+    info = soundfile.info(io.BytesIO(world.results.objects[f"jobs/{job.id}.{format}"].data))
+    assert info.frames / info.samplerate == pytest.approx(done.result.duration_seconds, abs=0.002)
+    assert info.samplerate >= sample_rate
+
+
+def test_subtitles_hold_the_spoken_text_exactly() -> None:
+    world = World()
+    job = world.a_synthesizing_job(*TEXTS)
+
+    world.run()
+
+    vtt = world.results.objects[f"jobs/{job.id}.vtt"].data.decode()
+    said = " ".join(
+        line for line in vtt.splitlines()[1:] if line and "-->" not in line and not line.strip().isdigit()
+    )
+    assert said.split() == "".join(TEXTS).split()
+
+
+def test_b12_an_assembly_that_died_before_its_last_write_is_done_again_to_the_same_bytes() -> None:
+    world = World()
+    job = world.a_synthesizing_job(*TEXTS)
+    world.store.fail_next("finish", StoreUnavailable("died"))
+    with pytest.raises(StoreUnavailable):
+        world.run()
+    first = world.results.objects[f"jobs/{job.id}.mp3"].data
+
+    world.run_with_sweeps(seconds=300)
+
+    assert world.job().status is JobStatus.COMPLETED
+    assert world.results.objects[f"jobs/{job.id}.mp3"].data == first
+
+
+def test_f3_two_finishers_make_one_assembly() -> None:
+    world = World()
+    job = world.a_synthesizing_job(*TEXTS)
+    world.run()
+
+    world.assemble(AssembleAudio(job.tenant, job.id))
+    world.run()
+
+    assert len(world.results.versions[f"jobs/{job.id}.mp3"]) == 1
+
+
+def test_a_second_assembler_leaves_a_live_lease_alone() -> None:
+    world = World()
+    job = world.a_synthesizing_job(*TEXTS)
+    world.run(seconds=0)
+    assembling = jobs.Job  # for the reader: the lease belongs to the job row
+    assert assembling
+    other = World()
+    other_job = other.a_synthesizing_job(*TEXTS)
+    now = other.clock.now()
+    leased = jobs.lease_assembly(
+        jobs.begin_assembly(other_job, now=now, due_at=now), token="somebody", now=now, lease_ms=60_000
+    )
+    other.store.put(leased)
+
+    other.assemble(AssembleAudio(other_job.tenant, other_job.id))
+
+    assert other.job().status is JobStatus.ASSEMBLING
+    assert not other.results.objects
+
+
+def test_a2_an_overtaken_drop_does_not_replace_what_the_newer_version_published() -> None:
+    world = World()
+    job = world.a_synthesizing_job(*TEXTS, source=Source("upload", "texts", "a/b.txt", "v1"))
+    world.store.advance_upload(job.tenant, "texts", "a/b.txt", order="2", job_id="job_of_the_newer_version")
+
+    world.run()
+
+    assert world.job().status is JobStatus.COMPLETED
+    assert "a/b.txt.mp3" not in world.results.objects
+    assert f"jobs/{job.id}.mp3" in world.results.objects
+
+
+def test_a_drop_is_published_beside_its_own_name() -> None:
+    world = World()
+    world.a_synthesizing_job(*TEXTS, source=Source("upload", "texts", "a/b.txt", "v1"))
+
+    world.run()
+
+    assert {"a/b.txt.mp3", "a/b.txt.vtt", "a/b.txt.srt", "a/b.txt.manifest.json"} == set(world.results.objects)

@@ -1,0 +1,112 @@
+"""Dead letters end in a decision; the sweep goes on whatever one row does."""
+
+import json
+
+import pytest
+from speech.errors import CorruptRow, StoreUnavailable
+from speech.jobs import JobStatus
+from speech.messages import DeliverEvent, StartSegment
+
+from tests.fakes import a_job
+from tests.support.world import World
+
+SENTENCE = "The sun is up and the birds are singing."
+
+
+def test_i15_a_dead_message_closes_its_job() -> None:
+    world = World()
+    job = world.a_synthesizing_job(SENTENCE)
+    world.dispatcher.take()
+
+    world.close(StartSegment(job.tenant, job.id, 0).to_json(), "sqs-id")
+
+    ended = world.job()
+    assert ended.status is JobStatus.FAILED
+    assert ended.problem is not None
+    assert ended.problem["code"] == "processing-failed"
+
+
+def test_a13_a_dead_message_of_an_ended_job_changes_nothing() -> None:
+    world = World()
+    job = world.a_synthesizing_job(SENTENCE)
+    world.run()
+
+    world.close(DeliverEvent(job.tenant, job.id).to_json(), "sqs-id")
+
+    assert world.job().status is JobStatus.COMPLETED
+
+
+@pytest.mark.parametrize("body", ["", "null", "[]", "{", "[" * 100_000, '{"text": "hello"}'])
+def test_a_dead_request_becomes_a_refused_job(body: str) -> None:
+    world = World()
+
+    world.close(body, "sqs-id")
+
+    assert world.refused == [body]
+
+
+def test_a_dead_upload_notice_becomes_a_refused_job() -> None:
+    world = World()
+    body = json.dumps({"Records": [{"eventSource": "aws:s3"}]})
+
+    world.close(body, "sqs-id")
+
+    assert world.refused == [body]
+
+
+def test_an_envelope_of_another_release_is_counted_and_dropped() -> None:
+    world = World()
+
+    world.close('{"v": 99, "tenant": "default", "job_id": "job_x", "segment": 0}', "sqs-id")
+
+    assert not world.refused
+
+
+def test_an_accepted_job_whose_worker_died_is_taken_up_again() -> None:
+    world = World()
+    world.store.put(a_job(due_at=world.clock.now() - 1))
+
+    world.sweep()
+
+    assert [job.id for job in world.resumed] == [world.job().id]
+
+
+def test_e12_a_row_that_nobody_can_read_is_quarantined_and_the_others_go_on() -> None:
+    world = World()
+    world.a_synthesizing_job(SENTENCE)
+    world.dispatcher.take()
+    world.clock.advance(200)
+    world.store.fail_next("job_and_segment", CorruptRow("unreadable"))
+
+    world.sweep()
+    world.run_with_sweeps(seconds=600)
+
+    assert world.sweep() >= 0
+    assert "quarantine" in world.store.calls
+
+
+def test_b14_a_sweep_that_dies_leaves_the_rest_to_the_next() -> None:
+    world = World()
+    world.a_synthesizing_job("First one here. ", "Second one here. ", "Third one here.")
+    world.dispatcher.take()
+    world.clock.advance(200)
+    world.store.fail_next("save_segment", StoreUnavailable("busy"))
+
+    world.sweep()
+    world.run_with_sweeps(seconds=900)
+
+    assert world.job().status is JobStatus.COMPLETED
+    assert len(world.vendor.requests) == 3
+
+
+def test_i14_a_job_that_waits_for_nothing_ends_at_its_deadline() -> None:
+    world = World()
+    world.store.put(a_job(status=JobStatus.SYNTHESIZING, deadline_at=world.clock.now() + 1000))
+
+    world.clock.advance(2)
+    world.sweep()
+
+    ended = world.job()
+    assert ended.status is JobStatus.FAILED
+    assert ended.problem is not None
+    assert ended.problem["code"] == "deadline-exceeded"

@@ -1,0 +1,237 @@
+"""Vendors that work on a job of their own: polled, called back, lost and found."""
+
+import pytest
+from speech.errors import (
+    UnsupportedOperation,
+    VendorAmbiguous,
+    VendorJobExpired,
+    VendorJobFailed,
+    VendorUnavailable,
+)
+from speech.jobs import JobStatus
+from speech.messages import CheckSegment
+from speech.segments import Outcome, SegmentStatus
+from speech.vendors.base import AudioReady, StillWorking
+
+from tests.support.world import CallbackVendor, World, spoken
+
+SENTENCE = "The sun is up and the birds are singing."
+WORKING = StillWorking("vendor-job-1", check_after=5)
+
+
+def a_world() -> World:
+    world = World(vendor=CallbackVendor())
+    world.vendor.starts = [WORKING]
+    return world
+
+
+def test_a_working_vendor_is_checked_until_its_audio_is_there() -> None:
+    world = a_world()
+    world.vendor.checks = [WORKING, WORKING]
+    world.a_synthesizing_job(SENTENCE)
+
+    world.run(seconds=120)
+
+    assert world.job().status is JobStatus.COMPLETED
+    assert len(world.vendor.requests) == 1
+    assert world.vendor.checked == ["vendor-job-1"] * 3
+
+
+def test_a_callback_makes_the_check_happen_now() -> None:
+    world = a_world()
+    job = world.a_synthesizing_job(SENTENCE)
+    world.run()
+    assert world.segment().status is SegmentStatus.WAITING
+
+    world.check(CheckSegment(job.tenant, job.id, 0, attempt=1, hint="vendor-job-1"))
+    world.run()
+
+    assert world.job().status is JobStatus.COMPLETED
+
+
+def test_d4_a_callback_that_never_comes_changes_nothing_but_the_time() -> None:
+    world = a_world()
+    world.vendor.checks = [WORKING] * 12
+    world.a_synthesizing_job(SENTENCE)
+
+    world.run_with_sweeps(seconds=1800)
+
+    assert world.job().status is JobStatus.COMPLETED
+    assert len(world.vendor.requests) == 1
+
+
+def test_polling_sends_at_most_four_delayed_checks() -> None:
+    world = a_world()
+    world.vendor.checks = [WORKING] * 100
+    world.a_synthesizing_job(SENTENCE)
+
+    world.run(seconds=3000)  # no sweep comes by
+
+    assert len(world.vendor.checked) == 5
+
+
+@pytest.mark.parametrize("hint", ["vendor-job-1", "somebody-elses-job"])
+def test_d6_what_a_callback_claims_is_never_trusted(hint: str) -> None:
+    world = a_world()
+    job = world.a_synthesizing_job(SENTENCE)
+    world.run()
+
+    world.check(CheckSegment(job.tenant, job.id, 0, attempt=1, hint=hint))
+    world.run()
+
+    assert world.vendor.checked == ["vendor-job-1"]
+
+
+def test_d2_d3_callbacks_repeated_and_after_the_end_have_one_effect() -> None:
+    world = a_world()
+    job = world.a_synthesizing_job(SENTENCE)
+    world.run()
+    message = CheckSegment(job.tenant, job.id, 0, attempt=1, hint="vendor-job-1")
+
+    for _ in range(5):
+        world.check(message)
+        world.run()
+
+    assert world.job().status is JobStatus.COMPLETED
+    assert world.store.progress(job.tenant, job.id).stored == 1
+
+
+def test_d1_a_callback_before_the_create_answer_is_stored_does_no_harm() -> None:
+    world = a_world()
+    job = world.a_synthesizing_job(SENTENCE)
+
+    def early(request: object, *, callback_url: str | None = None) -> StillWorking:
+        world.check(CheckSegment(job.tenant, job.id, 0, attempt=1, hint="vendor-job-1"))
+        return WORKING
+
+    world.vendor.start = early  # type: ignore[method-assign,assignment]
+    world.vendor.checks = [AudioReady(spoken(len(SENTENCE)))]
+    world.run(seconds=200)
+
+    assert world.job().status is JobStatus.COMPLETED
+    assert world.segment().calls == 1
+
+
+def test_b9_a_create_whose_answer_was_lost_is_found_in_the_vendors_list() -> None:
+    world = a_world()
+    world.vendor.starts = [VendorAmbiguous("timeout", vendor="scripted")]
+    world.vendor.reconciled = WORKING
+    world.a_synthesizing_job(SENTENCE)
+    world.vendor.checks = [AudioReady(spoken(len(SENTENCE)))]
+
+    world.run(seconds=60)
+
+    assert world.job().status is JobStatus.COMPLETED
+    assert [attempt.outcome for attempt in world.segment().attempts] == [Outcome.SETTLED]
+    assert world.vendor.asked_for == [[world.vendor.callback_urls[0]]]
+
+
+def test_c18_a_create_that_made_no_job_is_made_again_and_nothing_was_paid_twice() -> None:
+    world = a_world()
+    world.vendor.starts = [VendorAmbiguous("timeout", vendor="scripted"), WORKING]
+    world.vendor.reconciled = None
+    world.a_synthesizing_job(SENTENCE)
+
+    world.run(seconds=120)
+
+    assert world.job().status is JobStatus.COMPLETED
+    assert [attempt.outcome for attempt in world.segment().attempts] == [Outcome.RELEASED, Outcome.SETTLED]
+
+
+def test_where_the_vendor_cannot_be_asked_the_lost_call_is_flagged() -> None:
+    world = a_world()
+    world.vendor.starts = [VendorAmbiguous("timeout", vendor="scripted"), WORKING]
+    world.vendor.reconciled = UnsupportedOperation("no list")
+    world.a_synthesizing_job(SENTENCE)
+
+    world.run(seconds=120)
+
+    assert world.job().status is JobStatus.COMPLETED
+    assert [attempt.outcome for attempt in world.segment().attempts] == [Outcome.AMBIGUOUS, Outcome.SETTLED]
+
+
+def test_b9_a_worker_killed_between_create_and_row_leaves_a_job_that_is_adopted() -> None:
+    world = a_world()
+    world.a_synthesizing_job(SENTENCE)
+    world.vendor.starts = [KeyboardInterrupt()]  # type: ignore[list-item]  # dies as a killed process does
+    world.vendor.reconciled = WORKING
+
+    with pytest.raises(KeyboardInterrupt):
+        world.run()
+    world.vendor.checks = [AudioReady(spoken(len(SENTENCE)))]
+    world.run_with_sweeps(seconds=600)
+
+    assert world.job().status is JobStatus.COMPLETED
+    assert world.segment().calls == 1
+
+
+def test_a_failed_vendor_job_fails_ours_with_the_vendors_reason() -> None:
+    world = a_world()
+    world.vendor.checks = [VendorJobFailed("The vendor says: bad accent", vendor="scripted")]
+    world.a_synthesizing_job(SENTENCE)
+
+    world.run(seconds=60)
+
+    job = world.job()
+    assert job.status is JobStatus.FAILED
+    assert job.problem is not None
+    assert job.problem["code"] == "vendor-job-failed"
+
+
+def test_a_vendor_that_forgets_its_job_fails_ours() -> None:
+    world = a_world()
+    world.vendor.checks = [VendorJobExpired("gone", vendor="scripted")]
+    world.a_synthesizing_job(SENTENCE)
+
+    world.run(seconds=60)
+
+    assert world.job().status is JobStatus.FAILED
+
+
+def test_a_check_that_cannot_get_through_is_repeated_and_buys_nothing() -> None:
+    world = a_world()
+    world.vendor.checks = [VendorUnavailable("503", vendor="scripted")] * 3
+    world.a_synthesizing_job(SENTENCE)
+
+    world.run(seconds=300)
+
+    assert world.job().status is JobStatus.COMPLETED
+    assert len(world.vendor.requests) == 1
+
+
+def test_bad_audio_from_a_finished_vendor_job_is_fetched_again_before_it_is_bought_again() -> None:
+    world = a_world()
+    world.vendor.checks = [AudioReady(b"<html>", "text/html")]
+    world.a_synthesizing_job(SENTENCE)
+
+    world.run(seconds=300)
+
+    assert world.job().status is JobStatus.COMPLETED
+    assert len(world.vendor.requests) == 1
+
+
+def test_bad_audio_that_stays_bad_ends_in_a_bounded_number_of_calls() -> None:
+    world = a_world()
+    world.vendor.starts = [WORKING] * 10
+    world.vendor.checks = [AudioReady(b"<html>", "text/html")] * 100
+    world.a_synthesizing_job(SENTENCE)
+
+    world.run_with_sweeps(seconds=1800)
+
+    assert world.job().status is JobStatus.FAILED
+    assert len(world.vendor.requests) == world.settings.segment_attempts
+
+
+def test_d10_a_vendor_that_never_ends_is_ended_by_the_deadline() -> None:
+    world = a_world()
+    world.vendor.checks = [WORKING] * 1000
+    world.a_synthesizing_job(SENTENCE)
+
+    world.run_with_sweeps(seconds=3700)
+    job = world.job()
+    world.check(CheckSegment(job.tenant, job.id, 0, attempt=1, hint="vendor-job-1"))
+
+    assert job.status is JobStatus.FAILED
+    assert job.problem is not None
+    assert job.problem["code"] == "deadline-exceeded"
+    assert world.job().status is JobStatus.FAILED
