@@ -1,0 +1,227 @@
+"""The composition root: which adapter stands behind which port. Each part is built when first used."""
+
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
+
+from speech.settings import Settings
+
+if TYPE_CHECKING:
+    from speech.aws.clients import Clients
+    from speech.ports import (
+        Clock,
+        Dispatcher,
+        EventBus,
+        InputStore,
+        JobStore,
+        Keys,
+        ResultStore,
+        SegmentStore,
+        TextStore,
+        WebhookSender,
+    )
+    from speech.usecases.accept_job import AcceptJob
+    from speech.usecases.assemble_audio import AssembleAudioUseCase
+    from speech.usecases.check_segment import CheckSegmentUseCase
+    from speech.usecases.close_failed_job import CloseFailedJob
+    from speech.usecases.deliver_event import DeliverEventUseCase
+    from speech.usecases.finish_job import FinishJob
+    from speech.usecases.ingest_message import IngestMessage
+    from speech.usecases.ingest_upload import IngestUpload
+    from speech.usecases.read_job import ReadJob
+    from speech.usecases.settle_segment import SettleSegment
+    from speech.usecases.start_segment import StartSegmentUseCase
+    from speech.usecases.sweep import Sweep
+    from speech.usecases.vendor_callback import VendorCallback
+    from speech.vendors.base import Vendor, VendorHttp
+
+
+class Services:
+    """Everything a function may ask for. Imports stand in the properties: a cold start pays for what it uses."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._http: dict[str, VendorHttp] = {}
+
+    # --- Ports -------------------------------------------------------------------------------
+
+    @cached_property
+    def _clients(self) -> "Clients":
+        from speech.aws.clients import Clients
+
+        return Clients()
+
+    @cached_property
+    def clock(self) -> "Clock":
+        from speech.aws.clock import SystemClock
+
+        return SystemClock()
+
+    @cached_property
+    def store(self) -> "JobStore":
+        from speech.aws.dynamo import DynamoJobStore
+
+        return DynamoJobStore(self._clients.dynamodb, self.settings.jobs_table)
+
+    @cached_property
+    def texts(self) -> "TextStore":
+        from speech.aws.s3 import S3TextStore
+
+        return S3TextStore(self._clients.s3, self.settings.work_bucket)
+
+    @cached_property
+    def audio(self) -> "SegmentStore":
+        from speech.aws.s3 import S3SegmentStore
+
+        return S3SegmentStore(self._clients.s3, self.settings.work_bucket)
+
+    @cached_property
+    def inputs(self) -> "InputStore":
+        from speech.aws.s3 import S3InputStore
+
+        return S3InputStore(self._clients.s3)
+
+    @cached_property
+    def results(self) -> "ResultStore":
+        from speech.aws.s3 import S3ResultStore
+
+        return S3ResultStore(self._clients.s3, self.settings.audio_bucket)
+
+    @cached_property
+    def dispatcher(self) -> "Dispatcher":
+        from speech.aws.sqs import SqsDispatcher
+
+        return SqsDispatcher(self._clients.sqs, self.settings.queue_urls)
+
+    @cached_property
+    def keys(self) -> "Keys":
+        from speech.aws.secrets import SecretsKeys
+
+        return SecretsKeys(
+            self._clients.secrets,
+            vendor_secret=self.settings.vendor_secret_arn,
+            signing_secret=self.settings.signing_secret_arn,
+        )
+
+    @cached_property
+    def bus(self) -> "EventBus":
+        from speech.aws.events import EventBridgeBus
+
+        return EventBridgeBus(self._clients.events, self.settings.event_bus_name)
+
+    @cached_property
+    def webhooks(self) -> "WebhookSender":
+        from speech.vendors.http import HttpWebhookSender
+
+        return HttpWebhookSender(local=self.settings.local)
+
+    def vendor(self, name: str, *, fresh_keys: bool = False) -> "Vendor":
+        """The adapter of a vendor; its connections are kept from one invocation to the next."""
+        from speech.vendors import vendor_class
+
+        if name not in self._http:
+            from speech.vendors.http import HttpClient
+
+            self._http[name] = HttpClient(
+                name,
+                self.settings.base_urls[name],
+                local=self.settings.local,
+                deadline_seconds=self.settings.vendor_deadline_seconds,
+            )
+        return vendor_class(name)(self._http[name], self.keys.vendor_keys(fresh=fresh_keys))
+
+    # --- Verbs -------------------------------------------------------------------------------
+
+    @cached_property
+    def accept_job(self) -> "AcceptJob":
+        from speech import vendors
+        from speech.usecases.accept_job import AcceptJob
+
+        return AcceptJob(self.store, self.texts, self.dispatcher, self.clock, self.settings, vendors)
+
+    @cached_property
+    def read_job(self) -> "ReadJob":
+        from speech.usecases.read_job import ReadJob
+
+        return ReadJob(self.store, self.results)
+
+    @cached_property
+    def ingest_upload(self) -> "IngestUpload":
+        from speech.usecases.ingest_upload import IngestUpload
+
+        return IngestUpload(self.inputs, self.store, self.accept_job, self.settings)
+
+    @cached_property
+    def ingest_message(self) -> "IngestMessage":
+        from speech.usecases.ingest_message import IngestMessage
+
+        return IngestMessage(self.accept_job)
+
+    @cached_property
+    def vendor_callback(self) -> "VendorCallback":
+        from speech.usecases.vendor_callback import VendorCallback
+        from speech.vendors.creatify import read_callback
+
+        return VendorCallback(self.keys, self.dispatcher, self.clock, read_callback)
+
+    @cached_property
+    def _finish(self) -> "FinishJob":
+        from speech.usecases.finish_job import FinishJob
+
+        return FinishJob(self.store, self.dispatcher, self.clock, self.settings)
+
+    @cached_property
+    def _settle(self) -> "SettleSegment":
+        from speech.usecases.settle_segment import SettleSegment
+
+        return SettleSegment(self.store, self.audio, self.dispatcher, self.clock, self.settings, self._finish)
+
+    @cached_property
+    def start_segment(self) -> "StartSegmentUseCase":
+        from speech.usecases.start_segment import StartSegmentUseCase
+
+        return StartSegmentUseCase(
+            self.store, self.texts, self.audio, self.keys, self.clock, self.settings, self.vendor, self._settle
+        )
+
+    @cached_property
+    def check_segment(self) -> "CheckSegmentUseCase":
+        from speech.usecases.check_segment import CheckSegmentUseCase
+
+        return CheckSegmentUseCase(self.store, self.keys, self.clock, self.settings, self.vendor, self._settle)
+
+    @cached_property
+    def assemble_audio(self) -> "AssembleAudioUseCase":
+        from speech.usecases.assemble_audio import AssembleAudioUseCase
+
+        return AssembleAudioUseCase(
+            self.store, self.texts, self.audio, self.results, self.clock, self.settings, self._finish
+        )
+
+    @cached_property
+    def deliver_event(self) -> "DeliverEventUseCase":
+        from speech.usecases.deliver_event import DeliverEventUseCase
+
+        return DeliverEventUseCase(
+            self.store, self.results, self.bus, self.webhooks, self.keys, self.clock, self.settings
+        )
+
+    @cached_property
+    def sweep(self) -> "Sweep":
+        from speech.usecases.sweep import Sweep
+        from speech.vendors import capabilities
+
+        return Sweep(
+            self.store, self.clock, self.settings, self._settle, self._finish, self.accept_job.resume, capabilities
+        )
+
+    @cached_property
+    def close_failed_job(self) -> "CloseFailedJob":
+        from speech.usecases.close_failed_job import CloseFailedJob
+
+        return CloseFailedJob(self.store, self._finish, self.ingest_upload.give_up, self.ingest_message.give_up)
+
+
+@cache
+def services() -> Services:
+    """The services of this process, from its environment."""
+    return Services(Settings.from_env())
