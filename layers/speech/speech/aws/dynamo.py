@@ -1,0 +1,375 @@
+"""The truth in DynamoDB: one table, a row per entity, each arrow one conditional write."""
+
+import secrets
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+from heapq import merge
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from speech.aws.clock import SystemClock
+from speech.aws.faults import code_of, translated
+from speech.aws.rows import Row, decode, encode
+from speech.errors import CorruptRow, StaleWrite, StoreUnavailable
+from speech.jobs import Job, Progress
+from speech.ports import ApiKeyRecord, Clock, Delivery, Due
+from speech.segments import Segment
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+MOST_SEGMENTS_AT_CREATION = 90
+ROWS_PER_TRANSACTION = 100
+
+DUE_INDEX = "due"
+DUE_SHARDS = 4
+"""Partitions of the index of overdue rows: each takes 1,000 writes a second. Growing is safe, shrinking is not."""
+
+RETENTION_SECONDS = 90 * 86_400
+"""How long a row outlives its last write, or the time it comes due. Nothing relies on it being gone."""
+
+READS_OF_UNPROCESSED_KEYS = 3
+
+_Key = dict[str, Any]
+
+
+def _job_key(tenant: str, job_id: str, sort: str = "job") -> _Key:
+    return {"pk": {"S": f"{tenant}#job#{job_id}"}, "sk": {"S": sort}}
+
+
+def _segment_key(tenant: str, job_id: str, index: int) -> _Key:
+    return _job_key(tenant, job_id, f"segment#{index:06d}")
+
+
+def _upload_key(tenant: str, bucket: str, key: str) -> _Key:
+    name = sha256(f"{bucket}/{key}".encode(errors="surrogatepass")).hexdigest()
+    return {"pk": {"S": f"{tenant}#upload#{name}"}, "sk": {"S": "upload"}}
+
+
+def _api_key_key(tenant: str, key_id: str) -> _Key:
+    return {"pk": {"S": f"{tenant}#key#{key_id}"}, "sk": {"S": "key"}}
+
+
+def _key_of(entity: Job | Segment | Delivery) -> _Key:
+    if isinstance(entity, Job):
+        return _job_key(entity.tenant, entity.id)
+    if isinstance(entity, Segment):
+        return _segment_key(entity.tenant, entity.job_id, entity.index)
+    return _job_key(entity.tenant, entity.job_id, "delivery")
+
+
+class DynamoJobStore:
+    """A write carries a random `write_id`: when its answer is lost, the row itself says whether it was ours."""
+
+    def __init__(self, client: "DynamoDBClient", table: str, *, clock: Clock | None = None) -> None:
+        self._client = client
+        self._table = table
+        self._clock = clock or SystemClock()
+
+    def create(self, job: Job, segments: Sequence[Segment] = (), *, delivery: Delivery | None = None) -> bool:
+        if len(segments) > MOST_SEGMENTS_AT_CREATION:
+            raise ValueError(f"{len(segments)} segments do not fit into the transaction that creates a job.")
+        write_id = _new_write_id()
+        puts = [self._put(job, write_id, _ABSENT), *(self._put(each, write_id) for each in segments)]
+        if delivery is not None:
+            puts.append(self._put(delivery, write_id))
+        try:
+            self._transact(puts, write_id)
+        except StaleWrite:
+            return False
+        return True
+
+    def add_segments(self, segments: Sequence[Segment]) -> None:
+        for first in range(0, len(segments), ROWS_PER_TRANSACTION):
+            write_id = _new_write_id()
+            missing = [self._put(each, write_id, _ABSENT) for each in segments[first : first + ROWS_PER_TRANSACTION]]
+            while missing:
+                missing = self._add(missing)
+
+    def get(self, tenant: str, job_id: str) -> Job | None:
+        row = self._get(_job_key(tenant, job_id))
+        return None if row is None else decode(Job, row)
+
+    def progress(self, tenant: str, job_id: str) -> Progress:
+        row = self._get(_job_key(tenant, job_id, "progress"))
+        return Progress() if row is None else decode(Progress, row)
+
+    def save(self, job: Job) -> None:
+        self._replace(job)
+
+    def finish(self, job: Job, delivery: Delivery) -> None:
+        write_id = _new_write_id()
+        self._transact([self._put(job, write_id, _follows(job.rev)), self._put(delivery, write_id, _ABSENT)], write_id)
+
+    def segment(self, tenant: str, job_id: str, index: int) -> Segment | None:
+        row = self._get(_segment_key(tenant, job_id, index))
+        return None if row is None else decode(Segment, row)
+
+    def job_and_segment(self, tenant: str, job_id: str, index: int) -> tuple[Job | None, Segment | None]:
+        job: Job | None = None
+        segment: Segment | None = None
+        for row in self._batch_get([_job_key(tenant, job_id), _segment_key(tenant, job_id, index)]):
+            if row["sk"]["S"] == "job":
+                job = decode(Job, row)
+            else:
+                segment = decode(Segment, row)
+        return job, segment
+
+    def segments(self, tenant: str, job_id: str) -> Iterator[Segment]:
+        for row in self._query(
+            KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
+            ExpressionAttributeValues={
+                ":pk": _job_key(tenant, job_id)["pk"],
+                ":prefix": {"S": "segment#"},
+            },
+            ConsistentRead=True,
+        ):
+            yield decode(Segment, row)
+
+    def save_segment(self, segment: Segment) -> None:
+        self._replace(segment)
+
+    def count(self, tenant: str, job_id: str, *, stored: int = 0, failed: int = 0, calls: int = 0) -> Progress:
+        with translated():
+            row = self._client.update_item(
+                TableName=self._table,
+                Key=_job_key(tenant, job_id, "progress"),
+                UpdateExpression="SET expires_at = :expires ADD #stored :stored, #failed :failed, #calls :calls",
+                ExpressionAttributeNames={"#stored": "stored", "#failed": "failed", "#calls": "calls"},
+                ExpressionAttributeValues={
+                    ":expires": self._expires(None),
+                    ":stored": {"N": str(stored)},
+                    ":failed": {"N": str(failed)},
+                    ":calls": {"N": str(calls)},
+                },
+                ReturnValues="ALL_NEW",
+            )["Attributes"]
+        return decode(Progress, row)
+
+    def delivery(self, tenant: str, job_id: str) -> Delivery | None:
+        row = self._get(_job_key(tenant, job_id, "delivery"))
+        return None if row is None else decode(Delivery, row)
+
+    def save_delivery(self, delivery: Delivery) -> None:
+        self._replace(delivery)
+
+    def due(self, now: int, limit: int) -> Sequence[Due]:
+        shards = (
+            self._query(
+                IndexName=DUE_INDEX,
+                KeyConditionExpression="due_shard = :shard AND due_at <= :now",
+                ExpressionAttributeValues={":shard": {"S": str(shard)}, ":now": {"N": str(now)}},
+                Limit=limit,
+            )
+            for shard in range(DUE_SHARDS)
+        )
+        overdue = merge(*shards, key=lambda row: int(row["due_at"]["N"]))
+        return [due for row in islice(overdue, limit) if (due := _due(row)) is not None]
+
+    def quarantine(self, due: Due) -> None:
+        if due.kind == "segment":
+            key = _segment_key(due.tenant, due.job_id, due.segment or 0)
+        else:
+            key = _job_key(due.tenant, due.job_id, due.kind)
+        try:
+            with translated():
+                self._client.update_item(
+                    TableName=self._table,
+                    Key=key,
+                    UpdateExpression="SET quarantined = :yes REMOVE due_at, due_shard, expires_at",
+                    ConditionExpression="attribute_exists(pk)",
+                    ExpressionAttributeValues={":yes": {"BOOL": True}},
+                )
+        except ClientError as error:
+            if code_of(error) != _REFUSED:
+                raise
+
+    def advance_upload(self, tenant: str, bucket: str, key: str, *, order: str, job_id: str) -> None:
+        try:
+            with translated():
+                self._client.put_item(
+                    TableName=self._table,
+                    Item=_upload_key(tenant, bucket, key)
+                    | {"order": {"S": order}, "job_id": {"S": job_id}, "expires_at": self._expires(None)},
+                    ConditionExpression="attribute_not_exists(pk) OR #order < :order",
+                    ExpressionAttributeNames={"#order": "order"},
+                    ExpressionAttributeValues={":order": {"S": order}},
+                )
+        except ClientError as error:
+            if code_of(error) != _REFUSED:
+                raise
+
+    def latest_upload(self, tenant: str, bucket: str, key: str) -> str | None:
+        row = self._get(_upload_key(tenant, bucket, key))
+        if row is None:
+            return None
+        try:
+            return str(row["job_id"]["S"])
+        except KeyError as error:
+            raise CorruptRow("An upload row cannot be understood.") from error
+
+    def put_api_key(self, record: ApiKeyRecord) -> None:
+        with translated():
+            self._client.put_item(
+                TableName=self._table, Item=_api_key_key(record.tenant, record.key_id) | encode(record)
+            )
+
+    def api_key(self, tenant: str, key_id: str) -> ApiKeyRecord | None:
+        row = self._get(_api_key_key(tenant, key_id))
+        return None if row is None else decode(ApiKeyRecord, row)
+
+    # --- One row -----------------------------------------------------------------------------
+
+    def _row(self, entity: Job | Segment | Delivery, write_id: str) -> Row:
+        key = _key_of(entity)
+        row = key | encode(entity) | {"write_id": {"S": write_id}, "expires_at": self._expires(entity.due_at)}
+        if entity.due_at is not None:
+            shard = zlib.crc32((key["pk"]["S"] + key["sk"]["S"]).encode()) % DUE_SHARDS
+            row["due_shard"] = {"S": str(shard)}
+        return row
+
+    def _expires(self, due_at: int | None) -> Row:
+        return {"N": str(max(self._clock.now(), due_at or 0) // 1000 + RETENTION_SECONDS)}
+
+    def _get(self, key: _Key) -> Mapping[str, Any] | None:
+        with translated():
+            return self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
+
+    def _replace(self, entity: Job | Segment | Delivery) -> None:
+        """Put an entity in the place of its previous revision."""
+        write_id = _new_write_id()
+        row = self._row(entity, write_id)
+        try:
+            with translated():
+                self._client.put_item(
+                    TableName=self._table,
+                    Item=row,
+                    **_follows(entity.rev),
+                )
+        except ClientError as error:
+            if code_of(error) != _REFUSED:
+                raise
+            # The SDK may have repeated a write whose answer was lost: then the row is our own.
+            there: Any = error.response.get("Item", {})
+            if _written_by(there) != write_id:
+                raise _stale() from error
+        except StoreUnavailable:
+            if not self._was_written(_key_of(entity), write_id):
+                raise
+
+    def _was_written(self, key: _Key, write_id: str) -> bool:
+        """Whether a write whose answer was lost has taken effect, as far as can be seen now."""
+        try:
+            return _written_by(self._get(key) or {}) == write_id
+        except StoreUnavailable:
+            return False
+
+    # --- Several rows ------------------------------------------------------------------------
+
+    def _put(self, entity: Job | Segment | Delivery, write_id: str, condition: Mapping[str, Any] | None = None) -> Row:
+        return {
+            "TableName": self._table,
+            "Item": self._row(entity, write_id),
+            **(condition or {}),
+        }
+
+    def _transact(self, puts: Sequence[Row], write_id: str) -> None:
+        """All of the rows or none; raises StaleWrite when one of the conditions is refused."""
+        try:
+            self._write(puts)
+        except ClientError as error:
+            refused = _refused(error)
+            if _written_by(refused.get(0, {})) != write_id:
+                raise _stale() from error
+        except StoreUnavailable:
+            first = puts[0]["Item"]
+            if not self._was_written({"pk": first["pk"], "sk": first["sk"]}, write_id):
+                raise
+
+    def _write(self, puts: Sequence[Row]) -> None:
+        actions: Any = [{"Put": put} for put in puts]
+        with translated():
+            self._client.transact_write_items(TransactItems=actions)
+
+    def _add(self, puts: list[Row]) -> list[Row]:
+        """Put rows that must be missing; returns those still to be put because others were there."""
+        try:
+            self._write(puts)
+        except ClientError as error:
+            there = _refused(error)
+            return [put for position, put in enumerate(puts) if position not in there]
+        return []
+
+    def _batch_get(self, keys: list[_Key]) -> Iterator[Mapping[str, Any]]:
+        for _ in range(READS_OF_UNPROCESSED_KEYS):
+            with translated():
+                answer = self._client.batch_get_item(RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}})
+            for rows in answer["Responses"].values():
+                yield from rows
+            left = answer.get("UnprocessedKeys", {})
+            if not left:
+                return
+            keys = [dict(key) for each in left.values() for key in each["Keys"]]
+        raise StoreUnavailable("The service is busy; try again shortly.")
+
+    def _query(self, **arguments: Any) -> Iterator[Mapping[str, Any]]:
+        while True:
+            with translated():
+                page = self._client.query(TableName=self._table, **arguments)
+            yield from page["Items"]
+            if "LastEvaluatedKey" not in page:
+                return
+            arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+
+_REFUSED = "ConditionalCheckFailedException"
+_ABSENT: Mapping[str, Any] = {
+    "ConditionExpression": "attribute_not_exists(pk)",
+    "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+}
+
+
+def _follows(rev: int) -> Mapping[str, Any]:
+    return {
+        "ConditionExpression": "rev = :before",
+        "ExpressionAttributeValues": {":before": {"N": str(rev - 1)}},
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+
+
+def _new_write_id() -> str:
+    return secrets.token_hex(8)
+
+
+def _written_by(row: Mapping[str, Any]) -> str | None:
+    cell: Mapping[str, str] = row.get("write_id", {})
+    return cell.get("S")
+
+
+def _stale() -> StaleWrite:
+    return StaleWrite("The row is not what it was when it was read.")
+
+
+def _refused(error: ClientError) -> dict[int, Mapping[str, Any]]:
+    """Position → row of the refused conditions of a transaction; any other failure is raised as it is."""
+    reasons: Sequence[Any] = error.response.get("CancellationReasons", [])
+    refused = {
+        position: reason.get("Item", {})
+        for position, reason in enumerate(reasons)
+        if reason.get("Code") == "ConditionalCheckFailed"
+    }
+    if not refused:
+        raise error
+    return refused
+
+
+def _due(row: Mapping[str, Any]) -> Due | None:
+    """What an index row stands for; None when its key is none of ours."""
+    tenant, _, job_id = row["pk"]["S"].partition("#job#")
+    kind, _, index = row["sk"]["S"].partition("#")
+    if not job_id or kind not in ("job", "segment", "delivery"):
+        return None
+    return Due(kind, tenant, job_id, int(index) if kind == "segment" else None)

@@ -1,0 +1,431 @@
+"""What every job store promises: the one in memory and the one in DynamoDB pass the same tests."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import count
+
+import pytest
+
+from speech import jobs, segments
+from speech.aws.clients import Clients
+from speech.aws.dynamo import DynamoJobStore
+from speech.errors import StaleWrite
+from speech.jobs import Job, JobStatus, Progress, Source
+from speech.ports import Due, JobStore
+from speech.segments import Outcome, Segment
+from speech.settings import TENANT
+from tests.fakes import (
+    JOB_ID,
+    NOW,
+    FakeClock,
+    FakeJobStore,
+    a_cost,
+    a_delivery,
+    a_job,
+    a_problem,
+    a_result,
+    a_segment,
+    a_spec,
+    an_api_key,
+    an_attempt,
+    some_audio,
+)
+from tests.fakes.aws import create_table, in_process_aws
+
+_tables = count()
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Clients]:
+    with in_process_aws() as clients:
+        yield clients
+
+
+@pytest.fixture(params=["fake", "dynamodb"])
+def store(request: pytest.FixtureRequest) -> JobStore:
+    if request.param == "fake":
+        return FakeJobStore()
+    clients: Clients = request.getfixturevalue("aws")
+    return DynamoJobStore(clients.dynamodb, create_table(clients.dynamodb, f"jobs-{next(_tables)}"), clock=FakeClock())
+
+
+def a_full_job() -> Job:
+    return a_job(
+        source=Source(type="upload", bucket="texts", key="a b/ü+%2F.txt", version_id="v1"),
+        spec=a_spec(voice="s3://voices/é.json", speed=1.25, vendor_options={"delivery": "whole", "depth": {"x": [1]}}),
+        metadata={"title": "Grüße 👋", "empty": ""},
+        webhook_url="https://customer.example/hook",
+        request_id="r-1",
+        request_digest="00ff",
+        retry_of="job_0",
+    )
+
+
+# --- Jobs ------------------------------------------------------------------------------------
+
+
+def test_a_job_is_read_as_it_was_written(store: JobStore) -> None:
+    job = a_full_job()
+
+    created = store.create(job)
+
+    assert created
+    assert store.get(TENANT, JOB_ID) == job
+
+
+def test_a_job_that_was_refused_before_its_options_were_understood_is_kept(store: JobStore) -> None:
+    job = a_job(spec=None, characters=None, segments_total=None, status=JobStatus.FAILED, problem=a_problem())
+
+    store.create(job, delivery=a_delivery())
+
+    assert store.get(TENANT, JOB_ID) == job
+    assert store.delivery(TENANT, JOB_ID) == a_delivery()
+
+
+def test_a_completed_job_keeps_its_result_and_its_cost(store: JobStore) -> None:
+    assembling = a_job(status=JobStatus.ASSEMBLING, rev=3)
+    store.create(assembling)
+    result = a_result(duration_seconds=1771.42, versions={"mp3": "v1", "vtt": "v2"})
+    completed = jobs.complete(assembling, result, cost=a_cost(credits=0.1), now=NOW + 1)
+
+    store.finish(completed, a_delivery())
+
+    assert store.get(TENANT, JOB_ID) == completed
+
+
+def test_what_is_not_there_is_none(store: JobStore) -> None:
+    assert store.get(TENANT, "job_unknown") is None
+    assert store.segment(TENANT, "job_unknown", 0) is None
+    assert store.delivery(TENANT, "job_unknown") is None
+    assert store.job_and_segment(TENANT, "job_unknown", 0) == (None, None)
+    assert list(store.segments(TENANT, "job_unknown")) == []
+    assert store.progress(TENANT, "job_unknown") == Progress()
+
+
+def test_a_job_is_created_once_and_the_second_changes_nothing(store: JobStore) -> None:
+    """A1: the same trigger again finds the job that is there."""
+    first, second = a_job(metadata={"who": "first"}), a_job(metadata={"who": "second"})
+    store.create(first, [a_segment()])
+
+    created = store.create(second, [a_segment(characters=99), a_segment(index=1)])
+
+    assert not created
+    assert store.get(TENANT, JOB_ID) == first
+    assert list(store.segments(TENANT, JOB_ID)) == [a_segment()]
+
+
+def test_of_many_creators_at_once_exactly_one_wins(store: JobStore) -> None:
+    """A12."""
+    with ThreadPoolExecutor(8) as threads:
+        wins = list(threads.map(lambda who: store.create(a_job(metadata={"who": str(who)})), range(8)))
+
+    assert sum(wins) == 1
+    winner = store.get(TENANT, JOB_ID)
+    assert winner is not None
+    assert winner.metadata == {"who": str(wins.index(True))}
+
+
+def test_ninety_segments_are_written_with_their_job(store: JobStore) -> None:
+    """A19: the largest transaction, with a delivery, stays below a hundred actions."""
+    rows = [a_segment(index=index) for index in range(90)]
+
+    store.create(a_job(), rows, delivery=a_delivery())
+
+    assert list(store.segments(TENANT, JOB_ID)) == rows
+
+
+def test_more_segments_than_a_transaction_takes_are_refused_before_anything_is_written(store: JobStore) -> None:
+    with pytest.raises(ValueError, match="91 segments"):
+        store.create(a_job(), [a_segment(index=index) for index in range(91)])
+
+    assert store.get(TENANT, JOB_ID) is None
+
+
+def test_jobs_of_two_tenants_do_not_see_each_other(store: JobStore) -> None:
+    """T2."""
+    store.create(a_job(), [a_segment()])
+    store.create(a_job(tenant="other", metadata={"whose": "other"}))
+
+    mine, other = store.get(TENANT, JOB_ID), store.get("other", JOB_ID)
+
+    assert mine == a_job()
+    assert other == a_job(tenant="other", metadata={"whose": "other"})
+    assert list(store.segments("other", JOB_ID)) == []
+
+
+# --- Revisions -------------------------------------------------------------------------------
+
+
+def test_a_job_moves_when_its_row_still_has_the_revision_it_came_from(store: JobStore) -> None:
+    store.create(a_job())
+    moved = jobs.begin_synthesis(a_job(), now=NOW + 1, due_at=NOW + 60_000)
+
+    store.save(moved)
+
+    assert store.get(TENANT, JOB_ID) == moved
+
+
+def test_a_stale_job_changes_nothing(store: JobStore) -> None:
+    """E3, I7: two workers read the same revision; the slower one is refused."""
+    store.create(a_job())
+    faster = jobs.begin_synthesis(a_job(), now=NOW + 1, due_at=NOW + 60_000)
+    slower = jobs.fail(a_job(), a_problem(), cost=a_cost(), now=NOW + 2)
+    store.save(faster)
+
+    with pytest.raises(StaleWrite):
+        store.save(slower)
+
+    assert store.get(TENANT, JOB_ID) == faster
+
+
+def test_writing_the_same_revision_twice_is_stale_the_second_time(store: JobStore) -> None:
+    store.create(a_job())
+    moved = jobs.begin_synthesis(a_job(), now=NOW, due_at=NOW)
+    store.save(moved)
+
+    with pytest.raises(StaleWrite):
+        store.save(moved)
+
+
+def test_a_row_that_does_not_exist_cannot_be_moved(store: JobStore) -> None:
+    """A14: what was erased is never made again by a late write."""
+    with pytest.raises(StaleWrite):
+        store.save(a_job(rev=2))
+    with pytest.raises(StaleWrite):
+        store.save_segment(a_segment(rev=2))
+    with pytest.raises(StaleWrite):
+        store.save_delivery(a_delivery(rev=2))
+
+    assert store.job_and_segment(TENANT, JOB_ID, 0) == (None, None)
+
+
+def test_of_many_claims_at_once_exactly_one_holds(store: JobStore) -> None:
+    """A12, I6."""
+    store.create(a_job(), [a_segment()])
+
+    def claim(worker: int) -> bool:
+        try:
+            store.save_segment(segments.claim(a_segment(), now=NOW + worker, lease_ms=120_000))
+        except StaleWrite:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        held = list(threads.map(claim, range(8)))
+
+    assert sum(held) == 1
+    row = store.segment(TENANT, JOB_ID, 0)
+    assert row is not None
+    assert row.attempts == (an_attempt(started_at=NOW + held.index(True)),)
+
+
+def test_a_worker_paused_past_its_lease_is_fenced_off(store: JobStore) -> None:
+    """I7: its revision is old, so what it brings back changes nothing."""
+    store.create(a_job(), [a_segment()])
+    store.save_segment(claimed := segments.claim(a_segment(), now=NOW, lease_ms=1_000))
+    store.save_segment(taken := segments.take_over(claimed, now=NOW + 2_000, lease_ms=1_000))
+
+    with pytest.raises(StaleWrite):
+        store.save_segment(segments.store(claimed, some_audio(), now=NOW + 3_000))
+
+    assert store.segment(TENANT, JOB_ID, 0) == taken
+
+
+# --- The end of a job ------------------------------------------------------------------------
+
+
+def test_a_job_ends_together_with_its_delivery(store: JobStore) -> None:
+    store.create(a_job())
+    failed = jobs.fail(a_job(), a_problem(), cost=a_cost(), now=NOW + 1)
+
+    store.finish(failed, a_delivery(webhook="https://customer.example/hook"))
+
+    assert store.get(TENANT, JOB_ID) == failed
+    assert store.delivery(TENANT, JOB_ID) == a_delivery(webhook="https://customer.example/hook")
+
+
+def test_a_stale_end_leaves_no_delivery(store: JobStore) -> None:
+    """I2: both rows or neither."""
+    store.create(a_job())
+    store.save(jobs.begin_synthesis(a_job(), now=NOW, due_at=NOW))
+
+    with pytest.raises(StaleWrite):
+        store.finish(jobs.fail(a_job(), a_problem(), cost=a_cost(), now=NOW + 1), a_delivery())
+
+    assert store.delivery(TENANT, JOB_ID) is None
+
+
+def test_of_two_finishers_one_is_stale(store: JobStore) -> None:
+    """F3."""
+    store.create(a_job())
+    failed = jobs.fail(a_job(), a_problem(), cost=a_cost(), now=NOW)
+    store.finish(failed, a_delivery())
+
+    with pytest.raises(StaleWrite):
+        store.finish(failed, a_delivery(webhook="https://other.example"))
+
+    assert store.delivery(TENANT, JOB_ID) == a_delivery()
+
+
+def test_a_delivery_moves_by_revision(store: JobStore) -> None:
+    store.create(a_job(), delivery=a_delivery())
+    told = replace(a_delivery(), rev=2, attempts=1, published=True, webhook_done=True, due_at=None, outcome="delivered")
+
+    store.save_delivery(told)
+
+    assert store.delivery(TENANT, JOB_ID) == told
+    with pytest.raises(StaleWrite):
+        store.save_delivery(told)
+
+
+# --- Segments --------------------------------------------------------------------------------
+
+
+def a_full_segment() -> Segment:
+    attempts = (
+        an_attempt(outcome=Outcome.AMBIGUOUS, ended_at=NOW + 5, request_id="r-é", problem_code="vendor-ambiguous"),
+        an_attempt(number=2, started_at=NOW + 9, outcome=Outcome.SETTLED, credits=0.25),
+    )
+    return a_segment(rev=5, attempts=attempts, due_at=None, not_before=NOW + 7, audio=some_audio(), checks=2, sends=1)
+
+
+def test_a_segment_is_read_as_it_was_written(store: JobStore) -> None:
+    store.create(a_job(), [a_full_segment(), a_segment(index=1, problem=a_problem(), vendor_job_id="vj-1")])
+
+    both = list(store.segments(TENANT, JOB_ID))
+
+    assert both == [a_full_segment(), a_segment(index=1, problem=a_problem(), vendor_job_id="vj-1")]
+    assert store.segment(TENANT, JOB_ID, 0) == a_full_segment()
+
+
+def test_a_job_and_one_of_its_segments_are_read_together(store: JobStore) -> None:
+    store.create(a_job(), [a_segment(), a_segment(index=1)])
+
+    assert store.job_and_segment(TENANT, JOB_ID, 1) == (a_job(), a_segment(index=1))
+    assert store.job_and_segment(TENANT, JOB_ID, 2) == (a_job(), None)
+
+
+def test_a_segment_row_that_moved_on_is_never_overwritten(store: JobStore) -> None:
+    """A1, I5: whoever resumes a half-written job must not make a segment pending again."""
+    store.create(a_job(segments_total=4), [a_segment(index=1)])
+    store.save_segment(claimed := segments.claim(a_segment(index=1), now=NOW, lease_ms=1_000))
+
+    store.add_segments([a_segment(index=index) for index in range(4)])
+
+    assert list(store.segments(TENANT, JOB_ID)) == [a_segment(), claimed, a_segment(index=2), a_segment(index=3)]
+
+
+def test_more_segments_than_one_transaction_takes_are_added_and_come_back_by_index(store: JobStore) -> None:
+    """A19."""
+    rows = [a_segment(index=index) for index in range(120)]
+
+    store.add_segments(rows[::-1])
+    store.add_segments(rows)
+
+    assert list(store.segments(TENANT, JOB_ID)) == rows
+
+
+def test_adding_no_segments_is_nothing(store: JobStore) -> None:
+    store.add_segments([])
+
+    assert list(store.segments(TENANT, JOB_ID)) == []
+
+
+# --- Counters --------------------------------------------------------------------------------
+
+
+def test_counters_add_up_and_are_returned(store: JobStore) -> None:
+    store.count(TENANT, JOB_ID, stored=1, calls=2)
+
+    counted = store.count(TENANT, JOB_ID, failed=1, calls=1)
+
+    assert counted == Progress(stored=1, failed=1, calls=3)
+    assert store.progress(TENANT, JOB_ID) == counted
+
+
+def test_no_count_is_lost_between_threads_and_one_of_them_sees_the_last(store: JobStore) -> None:
+    """B11: whoever stores the last segment knows that it was the last."""
+    with ThreadPoolExecutor(8) as threads:
+        seen = list(threads.map(lambda _: store.count(TENANT, JOB_ID, stored=1).stored, range(40)))
+
+    assert sorted(seen) == list(range(1, 41))
+
+
+# --- What is due -----------------------------------------------------------------------------
+
+
+def test_what_is_overdue_comes_oldest_first(store: JobStore) -> None:
+    store.create(a_job(due_at=NOW - 1), [a_segment(due_at=NOW - 3)], delivery=a_delivery(due_at=NOW - 2))
+
+    due = store.due(NOW, 10)
+
+    assert due == [Due("segment", TENANT, JOB_ID, 0), Due("delivery", TENANT, JOB_ID), Due("job", TENANT, JOB_ID)]
+
+
+def test_what_is_due_now_is_due_and_what_is_due_later_is_not(store: JobStore) -> None:
+    store.create(a_job(due_at=NOW), [a_segment(due_at=NOW + 1)])
+
+    assert store.due(NOW, 10) == [Due("job", TENANT, JOB_ID)]
+    assert store.due(NOW - 1, 10) == []
+
+
+def test_a_limit_keeps_the_oldest(store: JobStore) -> None:
+    store.add_segments([a_segment(index=index, due_at=NOW - 100 + index) for index in range(40)])
+
+    due = store.due(NOW, 7)
+
+    assert [each.segment for each in due] == list(range(7))
+
+
+def test_what_will_never_come_due_again_leaves_the_index(store: JobStore) -> None:
+    store.create(a_job(due_at=None), [a_segment()])
+
+    store.save_segment(segments.store(a_segment(), some_audio(), now=NOW))
+
+    assert store.due(NOW + 10**9, 10) == []
+
+
+def test_a_row_in_quarantine_no_longer_comes_due(store: JobStore) -> None:
+    """E12."""
+    store.create(a_job(due_at=NOW), [a_segment(due_at=NOW), a_segment(index=1, due_at=NOW + 1)])
+
+    store.quarantine(Due("segment", TENANT, JOB_ID, 0))
+    store.quarantine(Due("job", TENANT, JOB_ID))
+    store.quarantine(Due("job", TENANT, "job_unknown"))
+
+    assert store.due(NOW + 5, 10) == [Due("segment", TENANT, JOB_ID, 1)]
+    assert store.get(TENANT, "job_unknown") is None
+
+
+# --- Uploads and API keys --------------------------------------------------------------------
+
+
+def test_the_newest_upload_of_a_key_moves_forward_only(store: JobStore) -> None:
+    """A2: events for one key may come in any order."""
+    for order, job_id in [("0005", "job_5"), ("0009", "job_9"), ("0007", "job_7"), ("0009", "job_again")]:
+        store.advance_upload(TENANT, "texts", "a.txt", order=order, job_id=job_id)
+
+    assert store.latest_upload(TENANT, "texts", "a.txt") == "job_9"
+    assert store.latest_upload(TENANT, "texts", "b.txt") is None
+    assert store.latest_upload("other", "texts", "a.txt") is None
+
+
+@pytest.mark.parametrize("key", ["k" * 1024, "ü" * 512, "a b/+%2F/../#job#", "\t\n"])
+def test_any_object_key_is_remembered(store: JobStore, key: str) -> None:
+    """A4."""
+    store.advance_upload(TENANT, "texts", key, order="1", job_id="job_1")
+
+    assert store.latest_upload(TENANT, "texts", key) == "job_1"
+
+
+def test_an_api_key_is_kept_and_can_be_disabled(store: JobStore) -> None:
+    """T1."""
+    store.put_api_key(an_api_key())
+    store.put_api_key(an_api_key(key_id="k2"))
+
+    store.put_api_key(an_api_key(disabled=True))
+
+    assert store.api_key(TENANT, "k1") == an_api_key(disabled=True)
+    assert store.api_key(TENANT, "k2") == an_api_key(key_id="k2")
+    assert store.api_key("other", "k1") is None
