@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -51,7 +51,7 @@ class Gateway:
         self._server = web.AppRunner(application, access_log=None, shutdown_timeout=0.5, auto_decompress=False)
         self.url = ""
 
-    async def __aenter__(self) -> "Gateway":
+    async def __aenter__(self) -> Self:
         await self._server.setup()
         await web.TCPSite(self._server, "127.0.0.1", 0).start()
         self.url = f"http://127.0.0.1:{self._server.addresses[0][1]}"

@@ -7,6 +7,7 @@ version, and twice for a multipart upload. Here events leave when the request is
 import itertools
 import json
 import logging
+import os
 import threading
 import time
 from typing import Any
@@ -32,13 +33,13 @@ def _s3_event(event_name: str, bucket: Any, key: Any, notification_id: str) -> d
     return event
 
 
-def _send_later(account_id: str, event: Any, queue_name: str, region_name: str) -> None:
-    described = event.get("Records", [{}])[0].get("s3", {}).get("object", {})
-    what = (queue_name, described.get("key"), described.get("versionId") or id(event))
-    _pending.events[what] = (account_id, event, queue_name, region_name)
+def _send_later(account_id: str, event_body: Any, queue_name: str, region_name: str) -> None:
+    described = event_body.get("Records", [{}])[0].get("s3", {}).get("object", {})
+    what = (queue_name, described.get("key"), described.get("versionId") or id(event_body))
+    _pending.events[what] = (account_id, event_body, queue_name, region_name)
 
 
-class Application(DomainDispatcherApplication):  # type: ignore[misc]  # moto has no types
+class Application(DomainDispatcherApplication):
     """moto, holding back S3 events until the request that caused them is done."""
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
@@ -58,6 +59,7 @@ def main() -> None:
         "127.0.0.1", 0, Application(create_backend_app), threaded=True, request_handler=MotoRequestHandler
     )
     print(json.dumps({"port": server.server_address[1]}), flush=True)
+    os.dup2(2, 1)  # nobody reads the pipe from here on
     server.serve_forever()
 
 

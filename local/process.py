@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Self
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -64,7 +64,7 @@ class Household:
             process_group=self._guardian.pid,
         )
 
-    def __enter__(self) -> "Household":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

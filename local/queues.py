@@ -6,6 +6,7 @@ dead letters when it has been received too often.
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -63,7 +64,7 @@ class Sqs:
         }
         async with self._session.post(self._endpoint, json=parameters, headers=headers) as answer:
             body: dict[str, Any] = await answer.json(content_type=None)
-            if answer.status != 200:  # noqa: PLR2004 - it is its own name
+            if answer.status != 200:
                 raise RuntimeError(f"SQS answered {action} with {answer.status}: {body.get('message')}")
             return body
 
@@ -76,27 +77,21 @@ class Poller:
         self._pool = pool
         self._sqs = sqs
         self._slots = asyncio.Semaphore(source.concurrency or CONCURRENCY)
-        self._batches: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Poll until cancelled. A message is received only when there is an invocation free to take it."""
-        while True:
-            await self._slots.acquire()
-            try:
-                messages = await self._gather()
-            except aiohttp.ClientError:  # moto is going away, or it hung up: the stack decides which
-                messages = []
-                await asyncio.sleep(0.5)
-            if not messages:
-                self._slots.release()
-                continue
-            batch = asyncio.create_task(self._handle(messages))
-            self._batches.add(batch)
-            batch.add_done_callback(self._done)
-
-    def _done(self, batch: asyncio.Task[None]) -> None:
-        self._batches.discard(batch)
-        self._slots.release()
+        async with asyncio.TaskGroup() as batches:
+            while True:
+                await self._slots.acquire()
+                try:
+                    messages = await self._gather()
+                except aiohttp.ClientError:  # moto hung up; if it is gone for good, the stack notices
+                    messages = []
+                    await asyncio.sleep(0.5)
+                if messages:
+                    batches.create_task(self._handle(messages)).add_done_callback(lambda _: self._slots.release())
+                else:
+                    self._slots.release()
 
     async def _gather(self) -> list[Message]:
         """A batch: what is there, and with a window what comes until it closes or the batch is full."""
@@ -115,9 +110,9 @@ class Poller:
         if result.failed:
             return
         failed = failed_items(result.payload, messages) if self._source.partial_failures else set()
-        await self._sqs.delete(
-            self._source.queue_arn, [message for message in messages if message["MessageId"] not in failed]
-        )
+        done = [message for message in messages if message["MessageId"] not in failed]
+        with contextlib.suppress(aiohttp.ClientError):  # not deleted is delivered again
+            await self._sqs.delete(self._source.queue_arn, done)
 
 
 def record(message: Message, arn: str) -> dict[str, Any]:
@@ -154,8 +149,7 @@ def failed_items(payload: bytes, messages: Sequence[Message]) -> set[str]:
         answer = json.loads(payload)
         failures = (answer or {}).get("batchItemFailures") or []
         reported = {each["itemIdentifier"] for each in failures}
+        understood = reported <= everything
     except (ValueError, TypeError, KeyError, AttributeError):
-        return everything
-    return reported if reported <= everything else everything
-
-
+        understood = False
+    return reported if understood else everything

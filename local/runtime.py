@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from aiohttp import web
 
@@ -197,7 +197,7 @@ class Runtime:
             application, access_log=None, keepalive_timeout=3600, handler_cancellation=True, shutdown_timeout=0.5
         )
 
-    async def __aenter__(self) -> "Runtime":
+    async def __aenter__(self) -> Self:
         await self._server.setup()
         return self
 

@@ -6,13 +6,17 @@ silently missing would make the laptop a liar.
 """
 
 import re
+import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local.intrinsics import NotWired, Resolver
+
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
+STACK = "voicedrop"
 
 IN_MOTO = frozenset({"AWS::S3::Bucket", "AWS::SQS::Queue", "AWS::DynamoDB::Table", "AWS::Events::EventBus"})
 """What moto creates from CloudFormation and then really does."""
@@ -57,6 +61,17 @@ INERT = frozenset(
 INVOKERS = frozenset({"apigateway.amazonaws.com", "events.amazonaws.com", "scheduler.amazonaws.com"})
 """Who may be given permission to invoke a function. Any other is an event source that nobody plays here."""
 
+NAMES: Mapping[str, tuple[str, str]] = {
+    "AWS::S3::Bucket": ("BucketName", "s3:::{name}"),
+    "AWS::SQS::Queue": ("QueueName", "sqs:{place}:{name}"),
+    "AWS::DynamoDB::Table": ("TableName", "dynamodb:{place}:table/{name}"),
+    "AWS::Events::EventBus": ("Name", "events:{place}:event-bus/{name}"),
+    "AWS::Lambda::Function": ("FunctionName", "lambda:{place}:function:{name}"),
+    "AWS::Logs::LogGroup": ("LogGroupName", "logs:{place}:log-group:{name}:*"),
+    "AWS::SNS::Topic": ("TopicName", "sns:{place}:{name}"),
+}
+"""Which property names a resource, and its ARN after `arn:aws:`."""
+
 MAPPING_PROPERTIES = frozenset(
     {
         "BatchSize",
@@ -72,10 +87,6 @@ MAPPING_PROPERTIES = frozenset(
 
 HERE = "here"
 """The bucket that stands for the folder of the template: the SAM transform wants code to lie in S3."""
-
-
-class NotWired(Exception):
-    """The template asks for something that the laptop cloud does not do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,195 +157,80 @@ class Wiring:
     outputs: Mapping[str, str]
 
 
-_NO_VALUE = object()
-
-
-@dataclass
 class Template:
     """The translated template with the names of everything in it."""
 
-    folder: Path
-    stack: str
-    endpoint: str
-    api_url: str
-    body: dict[str, Any]
-    parameters: Mapping[str, Any]
-    known: dict[str, dict[str, str]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.conditions = {name: self._holds(rule) for name, rule in self.body.get("Conditions", {}).items()}
-        for logical_id, resource in self.body["Resources"].items():
+    def __init__(
+        self, folder: Path, body: dict[str, Any], parameters: Mapping[str, Any], *, endpoint: str, api_url: str
+    ) -> None:
+        self._folder = folder
+        self._body = body
+        self._endpoint = endpoint
+        self._api_url = api_url
+        self._resolver = Resolver(
+            parameters=parameters,
+            pseudo={
+                "AWS::AccountId": ACCOUNT,
+                "AWS::Partition": "aws",
+                "AWS::Region": REGION,
+                "AWS::StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{STACK}/{uuid.uuid4()}",
+                "AWS::StackName": STACK,
+                "AWS::URLSuffix": "amazonaws.com",
+            },
+            rules=body.get("Conditions", {}),
+            mappings=body.get("Mappings", {}),
+            api_url=api_url,
+        )
+        for logical_id, resource in body["Resources"].items():
             kind = resource["Type"]
             if kind not in IN_MOTO | WIRED | INERT:
                 raise NotWired(f"{logical_id} is an {kind}, which the laptop cloud neither creates nor wires.")
-            self.known[logical_id] = self._names(logical_id, kind, resource.get("Properties", {}))
+            if kind != "AWS::SecretsManager::Secret":  # known when it exists
+                self._resolver.known[logical_id] = self._names(logical_id, kind, resource.get("Properties", {}))
 
     # --- resources ---
 
     def resources(self, *kinds: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Those of these types that exist here: logical id and resolved properties."""
-        for logical_id, resource in self.body["Resources"].items():
+        for logical_id, resource in self._body["Resources"].items():
             condition = resource.get("Condition")
-            if resource["Type"] in kinds and (condition is None or self.conditions[condition]):
-                yield logical_id, self.resolve(resource.get("Properties", {}))
+            if resource["Type"] in kinds and (condition is None or self._resolver.conditions[condition]):
+                yield logical_id, self._resolver.resolve(resource.get("Properties", {}))
+
+    def name(self, logical_id: str) -> str:
+        """The name of a bucket, queue, table, bus or function."""
+        return self._resolver.known[logical_id]["Name"]
 
     def know(self, logical_id: str, arn: str) -> None:
-        """Tell the name of a secret, the only thing that AWS itself names."""
-        self.known[logical_id] = {"Ref": arn, "Arn": arn, "Id": arn}
+        """Tell the ARN of a secret: AWS itself makes up a part of it."""
+        self._resolver.known[logical_id] = {"Ref": arn, "Id": arn}
 
     def for_moto(self) -> dict[str, Any]:
         """A plain CloudFormation template of what moto creates, names written in."""
-        name_property = {
-            "AWS::S3::Bucket": "BucketName",
-            "AWS::SQS::Queue": "QueueName",
-            "AWS::DynamoDB::Table": "TableName",
-            "AWS::Events::EventBus": "Name",
-        }
         resources: dict[str, dict[str, Any]] = {}
-        for kind, property_name in name_property.items():
+        for kind in sorted(IN_MOTO):
             for logical_id, properties in self.resources(kind):
-                name = self.known[logical_id]["Name"]
-                resources[logical_id] = {"Type": kind, "Properties": {**properties, property_name: name}}
+                named = {**properties, NAMES[kind][0]: self.name(logical_id)}
+                resources[logical_id] = {"Type": kind, "Properties": named}
         # Literal names hide from moto what must exist first: the queues that others redrive to.
         resources = dict(sorted(resources.items(), key=lambda each: "RedrivePolicy" in each[1]["Properties"]))
         return {"AWSTemplateFormatVersion": "2010-09-09", "Resources": resources}
 
     def _names(self, logical_id: str, kind: str, properties: dict[str, Any]) -> dict[str, str]:
         """What Ref and GetAtt answer."""
-
-        def named(prop: str, default: str) -> str:
-            return str(self.resolve(properties.get(prop, default)))
-
-        def arn(service: str, rest: str) -> str:
-            return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{rest}"
-
-        plain = f"{self.stack}-{logical_id}"
+        name_property, pattern = NAMES.get(kind, ("", f"{kind.split('::')[1].lower()}:{{place}}:{{name}}"))
+        default = f"{STACK}-{logical_id.lower() if kind == 'AWS::S3::Bucket' else logical_id}"
+        name = str(self._resolver.resolve(properties.get(name_property, default)))
+        arn = "arn:aws:" + pattern.format(place=f"{REGION}:{ACCOUNT}", name=name)
         match kind:
-            case "AWS::S3::Bucket":
-                name = named("BucketName", plain.lower())
-                return {"Ref": name, "Name": name, "Arn": f"arn:aws:s3:::{name}"}
             case "AWS::SQS::Queue":
-                name = named("QueueName", plain)
-                url = f"{self.endpoint}/{ACCOUNT}/{name}"
-                return {"Ref": url, "QueueUrl": url, "Name": name, "QueueName": name, "Arn": arn("sqs", name)}
-            case "AWS::DynamoDB::Table":
-                name = named("TableName", plain)
-                return {"Ref": name, "Name": name, "Arn": arn("dynamodb", f"table/{name}")}
-            case "AWS::Events::EventBus":
-                name = named("Name", plain)
-                return {"Ref": name, "Name": name, "Arn": arn("events", f"event-bus/{name}")}
-            case "AWS::Lambda::Function":
-                name = named("FunctionName", plain)
-                return {"Ref": name, "Name": name, "Arn": arn("lambda", f"function:{name}")}
-            case "AWS::Lambda::LayerVersion":
-                whole = arn("lambda", f"layer:{logical_id}:1")
-                return {"Ref": whole, "Arn": whole, "LayerVersionArn": whole}
+                url = f"{self._endpoint}/{ACCOUNT}/{name}"
+                return {"Ref": url, "QueueUrl": url, "QueueName": name, "Arn": arn, "Name": name}
             case "AWS::ApiGatewayV2::Api":
-                return {"Ref": logical_id.lower(), "ApiId": logical_id.lower(), "ApiEndpoint": self.api_url}
-            case "AWS::SecretsManager::Secret":
-                return {}  # known when it exists
-            case "AWS::SNS::Topic":
-                return {"Ref": arn("sns", plain), "Arn": arn("sns", plain), "TopicArn": arn("sns", plain)}
-            case "AWS::Logs::LogGroup":
-                name = named("LogGroupName", plain)
-                return {"Ref": name, "Arn": arn("logs", f"log-group:{name}:*")}
-            case _:
-                service = kind.split("::")[1].lower()
-                return {"Ref": plain, "Arn": arn(service, plain), "KeyId": plain, "RoleId": plain}
-
-    # --- intrinsics ---
-
-    def resolve(self, value: Any) -> Any:
-        """The value with every intrinsic replaced by what it stands for."""
-        if isinstance(value, list):
-            resolved = [self.resolve(each) for each in value]
-            return [each for each in resolved if each is not _NO_VALUE]
-        if not isinstance(value, dict):
-            return value
-        if len(value) == 1:
-            name, argument = next(iter(value.items()))
-            if name == "Ref" or name.startswith("Fn::"):
-                return self._intrinsic(name, argument)
-        pairs = ((key, self.resolve(each)) for key, each in value.items())
-        return {key: each for key, each in pairs if each is not _NO_VALUE}
-
-    def _intrinsic(self, name: str, argument: Any) -> Any:
-        if name == "Fn::If":
-            condition, then, otherwise = argument
-            return self.resolve(then if self.conditions[condition] else otherwise)
-        if name == "Fn::Sub":
-            return self._sub(argument)
-        argument = self.resolve(argument)
-        match name:
-            case "Ref":
-                return self._ref(argument)
-            case "Fn::GetAtt":
-                owner, attribute = argument.split(".", 1) if isinstance(argument, str) else argument
-                return self._attribute(owner, attribute)
-            case "Fn::Join":
-                return argument[0].join(map(str, argument[1]))
-            case "Fn::Select":
-                return argument[1][int(argument[0])]
-            case "Fn::Split":
-                return argument[1].split(argument[0])
-            case "Fn::FindInMap":
-                first, second, third = argument
-                return self.resolve(self.body["Mappings"][first][second][third])
-        raise NotWired(f"The template uses {name}, which the laptop cloud does not resolve.")
-
-    def _ref(self, name: str) -> Any:
-        pseudo = {
-            "AWS::AccountId": ACCOUNT,
-            "AWS::NoValue": _NO_VALUE,
-            "AWS::Partition": "aws",
-            "AWS::Region": REGION,
-            "AWS::StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{self.stack}/1",
-            "AWS::StackName": self.stack,
-            "AWS::URLSuffix": "amazonaws.com",
-        }
-        if name in pseudo:
-            return pseudo[name]
-        if name in self.parameters:
-            return self.parameters[name]
-        return self._attribute(name, "Ref")
-
-    def _attribute(self, owner: str, attribute: str) -> str:
-        try:
-            return self.known[owner][attribute]
-        except KeyError:
-            raise NotWired(f"The template asks for {owner}.{attribute}, which the laptop cloud does not know.") from None
-
-    def _sub(self, argument: Any) -> str:
-        text, own = (argument, {}) if isinstance(argument, str) else argument
-
-        def value(match: re.Match[str]) -> str:
-            name = match.group(1)
-            if name.startswith("!"):
-                return "${" + name[1:] + "}"
-            if name in own:
-                return str(self.resolve(own[name]))
-            owner, dot, attribute = name.partition(".")
-            return str(self._attribute(owner, attribute) if dot else self._ref(name))
-
-        # The API's own address is written with its id, as there is no attribute for it in SAM.
-        address = r"https://\$\{\w+\}\.execute-api\.\$\{AWS::Region\}\.(\$\{AWS::URLSuffix\}|amazonaws\.com)/?"
-        return re.sub(r"\$\{([^}]+)\}", value, re.sub(address, self.api_url, text))
-
-    def _holds(self, rule: Any) -> bool:
-        ((name, argument),) = rule.items()
-        match name:
-            case "Condition":
-                return self._holds(self.body["Conditions"][argument])
-            case "Fn::Equals":
-                left, right = self.resolve(argument)
-                return str(left) == str(right)
-            case "Fn::And":
-                return all(map(self._holds, argument))
-            case "Fn::Or":
-                return any(map(self._holds, argument))
-            case "Fn::Not":
-                return not self._holds(argument[0])
-        raise NotWired(f"A condition uses {name}, which the laptop cloud does not resolve.")
+                return {"Ref": name, "ApiId": name, "ApiEndpoint": self._api_url}
+            case "AWS::Lambda::LayerVersion" | "AWS::SNS::Topic":
+                return {"Ref": arn, "Arn": arn, "LayerVersionArn": arn, "TopicArn": arn}
+        return {"Ref": name, "Name": name, "Arn": arn}
 
     # --- what is wired to what ---
 
@@ -348,9 +244,9 @@ class Template:
             schedules=tuple(self._schedules(functions)),
             routes=tuple(self._routes(functions)),
             outputs={
-                name: str(self.resolve(output["Value"]))
-                for name, output in self.body.get("Outputs", {}).items()
-                if self.conditions.get(output.get("Condition", ""), True)
+                name: str(self._resolver.resolve(output["Value"]))
+                for name, output in self._body.get("Outputs", {}).items()
+                if self._resolver.conditions.get(output.get("Condition", ""), True)
             },
         )
 
@@ -366,12 +262,11 @@ class Template:
     def _functions(self) -> dict[str, Function]:
         """By ARN."""
         layers = {
-            self.known[logical_id]["Ref"]: self._code(logical_id, properties["Content"])
+            self._resolver.known[logical_id]["Ref"]: self._code(logical_id, properties["Content"])
             for logical_id, properties in self.resources("AWS::Lambda::LayerVersion")
         }
         asynchronous = {
-            properties["FunctionName"]: properties
-            for _, properties in self.resources("AWS::Lambda::EventInvokeConfig")
+            properties["FunctionName"]: properties for _, properties in self.resources("AWS::Lambda::EventInvokeConfig")
         }
         functions: dict[str, Function] = {}
         for logical_id, properties in self.resources("AWS::Lambda::Function"):
@@ -380,7 +275,7 @@ class Template:
             folder = self._code(logical_id, properties["Code"])
             if folder.name in {each.name for each in functions.values()}:
                 raise NotWired(f"{logical_id} shares the folder {folder.name} with another function.")
-            names = self.known[logical_id]
+            names = self._resolver.known[logical_id]
             retried = asynchronous.get(names["Ref"], {})
             functions[names["Arn"]] = Function(
                 name=folder.name,
@@ -413,7 +308,10 @@ class Template:
     def _code(self, logical_id: str, content: Any) -> Path:
         if not isinstance(content, dict) or content.get("S3Bucket") != HERE:
             raise NotWired(f"The code of {logical_id} does not lie in this folder.")
-        return (self.folder / content["S3Key"]).resolve()
+        folder: Path = self._folder / content["S3Key"]
+        if not folder.is_dir():
+            raise NotWired(f"The code of {logical_id} should lie in {content['S3Key']}, which is no folder.")
+        return folder
 
     def _queues(self, functions: Mapping[str, Function]) -> Iterator[QueueSource]:
         for logical_id, properties in self.resources("AWS::Lambda::EventSourceMapping"):
@@ -443,7 +341,7 @@ class Template:
             for target in properties.get("Targets") or [properties["Target"]]:
                 yield Schedule(
                     function=self._target(logical_id, functions, target["Arn"]),
-                    arn=self.known[logical_id]["Arn"],
+                    arn=self._resolver.known[logical_id]["Arn"],
                     seconds=_rate(logical_id, properties["ScheduleExpression"]),
                     input=target.get("Input"),
                 )
@@ -495,7 +393,7 @@ class _NoManagedPolicies:
         return {}
 
 
-def load(path: Path, parameters: Mapping[str, str], *, stack: str, endpoint: str, api_url: str) -> Template:
+def load(path: Path, parameters: Mapping[str, str], *, endpoint: str, api_url: str) -> Template:
     """Read and translate a template. Parameters it does not have are left out; the others win over defaults."""
     import boto3
     from samtranslator.parser.parser import Parser
@@ -522,4 +420,4 @@ def load(path: Path, parameters: Mapping[str, str], *, stack: str, endpoint: str
     translated = Translator({}, Parser(), boto_session=session).translate(
         raw, values, get_managed_policy_map=_NoManagedPolicies().load
     )
-    return Template(path.resolve().parent, stack, endpoint, api_url, translated, values)
+    return Template(path.resolve().parent, translated, values, endpoint=endpoint, api_url=api_url)
