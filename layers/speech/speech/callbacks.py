@@ -22,8 +22,7 @@ MAC_BYTES = 16
 
 _VERSION = 1
 _HEAD = struct.Struct(">BBQ16sIH")
-_MAX_TOKEN = 200
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,%d}" % _MAX_TOKEN, re.ASCII)
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,200}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

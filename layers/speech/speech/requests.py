@@ -99,6 +99,10 @@ def _webhook_url(value: str) -> str:
     return value
 
 
+def is_request_id(value: str) -> bool:
+    return len(value) <= MAX_REQUEST_ID and bool(value.strip()) and not _CONTROL.search(value)
+
+
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_printable)]
 RequestId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_REQUEST_ID), AfterValidator(_printable)]
 
@@ -192,7 +196,9 @@ def _field_error(error: ErrorDetails) -> FieldError:
     path = [str(part) for part in error["loc"] if part != "[key]"]
     field, kind = ".".join(path)[:200], error["type"]
     if kind == "extra_forbidden":
-        return FieldError(field, f"is not a field of a job request; the fields are {', '.join(JobRequest.model_fields)}")
+        return FieldError(
+            field, f"is not a field of a job request; the fields are {', '.join(JobRequest.model_fields)}"
+        )
     if kind == "value_error":
         return FieldError(field, str(context["error"]))
     if kind == "string_too_short":

@@ -1,0 +1,21 @@
+"""Make a job of every dropped file. Trigger: the uploads queue, which the texts bucket notifies."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from speech.aws.batch import process_batch
+from speech.bootstrap import services
+from speech.observability import logger, metrics
+
+
+def on_record(record: SQSRecord) -> None:
+    services().ingest_upload(record.body)
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
+    return process_batch(event, on_record, context)

@@ -1,0 +1,304 @@
+"""Make a job of a request: options settled, text stored and cut, rows written, segments sent.
+
+Every way in ends here. The commit point is one conditional write of the job row, whose id comes from the
+identity of what arrived; whoever arrives again finds the job that is there.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from speech import jobs
+from speech.errors import (
+    EmptyText,
+    FieldError,
+    IdempotencyKeyReused,
+    ProcessingFailed,
+    SpeechError,
+    StoreUnavailable,
+    TextTooLong,
+)
+from speech.ids import derived_job_id, new_job_id, segment_key
+from speech.jobs import Cost, Job, JobStatus, Source, Spec
+from speech.messages import DeliverEvent, StartSegment
+from speech.ports import Clock, Delivery, Dispatcher, JobStore, TextStore
+from speech.problems import problem_from
+from speech.segments import Segment
+from speech.settings import TENANT, Settings
+from speech.vendors.base import Capabilities
+
+if TYPE_CHECKING:
+    from speech.requests import JobRequest
+
+API = "api"
+UPLOAD = "upload"
+MESSAGE = "message"
+
+AUTO = "auto"
+"""The vendor that leaves the choice to the stack; the job records which one it was."""
+
+MAX_CHARACTERS = 1_000_000
+MAX_TEXT_BYTES = 4 * MAX_CHARACTERS
+"""No character takes more in UTF-8."""
+
+SEGMENTS_AT_CREATION = 90
+"""As many as fit into the transaction that creates a job."""
+
+
+class VendorRules(Protocol):
+    """What the vendors accept, as data. The package `speech.vendors` itself is one."""
+
+    @property
+    def VENDORS(self) -> tuple[str, ...]: ...  # noqa: N802 - the name that the package gives its constant
+
+    def capabilities(self, name: str) -> Capabilities:
+        """Raises UnknownVendor."""
+        ...
+
+    def check_request(
+        self,
+        name: str,
+        *,
+        voice: str | None,
+        language: str | None,
+        speed: float | None,
+        options: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """The options as they will be sent. Raises InvalidRequest or UnsupportedOption."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Something that arrived, and how it is known should it arrive again.
+
+    The same tenant, kind and identity is the same job. Without an identity every arrival is a new one.
+    `digest` tells two different requests apart that claim the same identity.
+    """
+
+    kind: str
+    source: Source
+    identity: tuple[str, ...] = ()
+    request_id: str | None = None
+    digest: str | None = None
+    tenant: str = TENANT
+
+    @property
+    def job_id(self) -> str | None:
+        return derived_job_id(self.tenant, self.kind, *self.identity) if self.identity else None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The job of an arrival. `created` is false when the arrival had come before."""
+
+    job: Job
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptJob:
+    store: JobStore
+    texts: TextStore
+    dispatcher: Dispatcher
+    clock: Clock
+    settings: Settings
+    vendors: VendorRules
+
+    def __call__(self, arrival: Arrival, request: "JobRequest", text: str) -> Accepted:
+        """Raises InvalidRequest and its kin for what cannot be spoken; then there is no job."""
+        known = self.find(arrival)
+        if known is not None:
+            return Accepted(known, created=False)
+        spec = self.resolve(request)
+        cleaned = _speakable(text)
+        job = self._job(arrival, request, spec, characters=len(cleaned))
+        rows = self._segments(job, spec, cleaned)
+        now = job.created_at
+        job = replace(job, segments_total=len(rows))
+        if len(rows) <= SEGMENTS_AT_CREATION:
+            # Every row is in the one transaction: both arrows are taken at once, and a write is saved.
+            job = jobs.begin_synthesis(job, now=now, due_at=self._due(now))
+        self.texts.put_text(job.tenant, job.id, cleaned.encode())
+        if not self.store.create(job, rows[:SEGMENTS_AT_CREATION]):
+            known = self.find(arrival)
+            if known is None:
+                raise StoreUnavailable("The job could not be read back. Send the request again.")
+            return Accepted(known, created=False)
+        if job.status is JobStatus.ACCEPTED:
+            job = self._begin(job, rows[SEGMENTS_AT_CREATION:])
+        self._send(job, spec, rows)
+        return Accepted(job, created=True)
+
+    def find(self, arrival: Arrival) -> Job | None:
+        """The job that this arrival made before. Raises IdempotencyKeyReused when it was another request."""
+        job_id = arrival.job_id
+        known = self.store.get(arrival.tenant, job_id) if job_id else None
+        if known is not None and arrival.kind == API and known.request_digest != arrival.digest:
+            raise IdempotencyKeyReused(
+                "The Idempotency-Key was sent before with a different body. "
+                "Repeat that body to get its job, or send a new key."
+            )
+        return known
+
+    def resolve(self, request: "JobRequest") -> Spec:
+        """Fill in every default. Raises InvalidRequest for what this vendor or this stack cannot do."""
+        from speech.requests import DEFAULT_FORMAT, require_https
+
+        require_https(request.webhook_url, local=self.settings.local)
+        vendor = request.vendor or AUTO
+        if vendor == AUTO:
+            vendor = self.settings.default_vendor
+        voice = request.voice or self.settings.default_voices.get(vendor)
+        options = self.vendors.check_request(
+            vendor,
+            voice=voice,
+            language=request.language,
+            speed=request.speed,
+            options=request.vendor_options or {},
+        )
+        return Spec(
+            vendor=vendor,
+            voice=voice,
+            language=request.language,
+            format=request.format or DEFAULT_FORMAT,
+            sample_rate=request.sample_rate,
+            speed=request.speed,
+            vendor_options=options,
+        )
+
+    def refuse(self, arrival: Arrival, error: SpeechError, request: "JobRequest | None" = None) -> Job:
+        """A job born failed: nobody waits at the other end of a drop or a message, so the row says why."""
+        now = self.clock.now()
+        job_id = arrival.job_id or new_job_id(now)
+        job = Job(
+            tenant=arrival.tenant,
+            id=job_id,
+            source=arrival.source,
+            created_at=now,
+            updated_at=now,
+            deadline_at=now + self._ms(self.settings.job_deadline_seconds),
+            spec=self._spec_if_sound(request),
+            status=JobStatus.FAILED,
+            metadata=dict(request.metadata or {}) if request else {},
+            webhook_url=self._webhook_if_sound(request),
+            request_id=arrival.request_id,
+            request_digest=arrival.digest,
+            problem=problem_from(error, job_id=job_id, instance=f"/v1/jobs/{job_id}"),
+            cost=Cost(),
+        )
+        delivery = Delivery(
+            tenant=job.tenant,
+            job_id=job.id,
+            due_at=now + self._ms(self.settings.lease_seconds),
+            webhook=job.webhook_url,
+        )
+        if not self.store.create(job, delivery=delivery):
+            return self.store.get(job.tenant, job.id) or job
+        with suppress(StoreUnavailable):  # the delivery row comes due, and the sweep sends it
+            self.dispatcher.deliver(DeliverEvent(tenant=job.tenant, job_id=job.id))
+        return job
+
+    def resume(self, job: Job) -> None:
+        """Take up a job whose accepting was cut off: write the missing rows and send them all.
+
+        Raises StaleWrite when somebody else moved the job, InputGone when its text was erased.
+        """
+        if job.status is not JobStatus.ACCEPTED or job.spec is None:
+            return
+        text = self.texts.read_text(job.tenant, job.id, 0, MAX_TEXT_BYTES).decode()
+        rows = self._segments(job, job.spec, text)
+        if len(rows) != job.segments_total:
+            raise ProcessingFailed("The text was cut differently by the release that accepted it.")
+        self._send(self._begin(job, rows), job.spec, rows)
+
+    def _job(self, arrival: Arrival, request: "JobRequest", spec: Spec, *, characters: int) -> Job:
+        now = self.clock.now()
+        return Job(
+            tenant=arrival.tenant,
+            id=arrival.job_id or new_job_id(now),
+            source=arrival.source,
+            created_at=now,
+            updated_at=now,
+            deadline_at=now + self._ms(self.settings.job_deadline_seconds),
+            spec=spec,
+            characters=characters,
+            metadata=dict(request.metadata or {}),
+            webhook_url=request.webhook_url,
+            request_id=arrival.request_id,
+            request_digest=arrival.digest,
+            due_at=self._due(now),
+        )
+
+    def _segments(self, job: Job, spec: Spec, text: str) -> list[Segment]:
+        from speech.text.cutting import cut
+
+        limit = self.vendors.capabilities(spec.vendor).character_limit
+        due_at = self._due(self.clock.now())
+        return [
+            Segment(
+                tenant=job.tenant,
+                job_id=job.id,
+                index=index,
+                start=piece.byte_start,
+                end=piece.byte_end,
+                characters=len(piece.text),
+                audio_key=segment_key(job.tenant, spec, piece.text),
+                due_at=due_at,
+            )
+            for index, piece in enumerate(cut(text, limit=limit, language=spec.language))
+        ]
+
+    def _begin(self, job: Job, missing: Sequence[Segment]) -> Job:
+        """accepted → synthesizing, once every segment row is there."""
+        self.store.add_segments(missing)
+        now = self.clock.now()
+        begun = jobs.begin_synthesis(job, now=now, due_at=self._due(now))
+        self.store.save(begun)
+        return begun
+
+    def _send(self, job: Job, spec: Spec, rows: Sequence[Segment]) -> None:
+        messages = [StartSegment(tenant=job.tenant, job_id=job.id, segment=row.index) for row in rows]
+        with suppress(StoreUnavailable):  # the rows come due, and the sweep sends them
+            self.dispatcher.start(spec.vendor, messages)
+
+    def _spec_if_sound(self, request: "JobRequest | None") -> Spec | None:
+        try:
+            return self.resolve(request) if request else None
+        except SpeechError:
+            return None
+
+    def _webhook_if_sound(self, request: "JobRequest | None") -> str | None:
+        from speech.requests import require_https
+
+        try:
+            require_https(request.webhook_url if request else None, local=self.settings.local)
+        except SpeechError:
+            return None
+        return request.webhook_url if request else None
+
+    def _due(self, now: int) -> int:
+        """When what was just sent should long have been taken up."""
+        return now + self._ms(self.settings.lease_seconds)
+
+    @staticmethod
+    def _ms(seconds: float) -> int:
+        return int(seconds * 1000)
+
+
+def _speakable(text: str) -> str:
+    """The text as it will be stored and spoken. Raises EmptyText or TextTooLong."""
+    from speech.text.reading import clean_text
+
+    try:
+        cleaned = clean_text(text)
+    except EmptyText as error:
+        message = f"must have something to speak, and at most {MAX_CHARACTERS:,} characters"
+        raise EmptyText(error.detail, errors=[FieldError("text", message)]) from error
+    if len(cleaned) > MAX_CHARACTERS:
+        raise TextTooLong(
+            f"The text has {len(cleaned):,} characters; a job takes at most {MAX_CHARACTERS:,}. Split it up.",
+            errors=[FieldError("text", f"may have at most {MAX_CHARACTERS:,} characters")],
+        )
+    return cleaned

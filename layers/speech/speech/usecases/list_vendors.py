@@ -1,0 +1,41 @@
+"""Say which vendors there are, what each can do, and which one speaks when nobody is named."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from speech.settings import Settings
+from speech.usecases.accept_job import VendorRules
+from speech.vendors.base import Capabilities
+
+
+@dataclass(frozen=True, slots=True)
+class ListVendors:
+    vendors: VendorRules
+    settings: Settings
+
+    def __call__(self) -> dict[str, Any]:
+        return {
+            "vendors": [self._vendor(name, self.vendors.capabilities(name)) for name in self.vendors.VENDORS],
+            "default": self.settings.default_vendor,
+        }
+
+    def _vendor(self, name: str, known: Capabilities) -> dict[str, Any]:
+        from speech.requests import FORMATS
+
+        return {
+            "name": name,
+            "title": known.title,
+            "status": known.status,
+            "default": name == self.settings.default_vendor,
+            "default_voice": self.settings.default_voices.get(name),
+            "voice_required": known.voice_required,
+            "delivery": [each.value for each in known.delivery],
+            "character_limit": known.character_limit,
+            "concurrency": known.concurrency,
+            "formats": list(FORMATS),
+            "audio_formats": list(known.audio_formats),
+            "languages": list(known.languages),
+            "speed": {"minimum": known.speed[0], "maximum": known.speed[1]} if known.speed else None,
+            "options": [asdict(option) | {"choices": list(option.choices)} for option in known.options],
+            "notes": list(known.notes),
+        }

@@ -1,0 +1,56 @@
+"""Look a job up, and show it as clients see it, with links made for this very answer."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from speech.errors import FieldError, InvalidRequest, JobNotFound
+from speech.ids import derived_job_id, is_job_id
+from speech.jobs import Job, JobStatus, Progress, Result
+from speech.ports import JobStore, ResultStore
+from speech.resource import Links, job_resource
+from speech.usecases.accept_job import API, MESSAGE
+
+
+@dataclass(frozen=True, slots=True)
+class ReadJob:
+    store: JobStore
+    results: ResultStore
+
+    def by_id(self, tenant: str, job_id: str) -> Job:
+        """Raises JobNotFound; also for the jobs of other tenants, which nobody is to know about."""
+        job = self.store.get(tenant, job_id) if is_job_id(job_id) else None
+        if job is None:
+            raise JobNotFound("There is no job with this id.")
+        return job
+
+    def by_request_id(self, tenant: str, request_id: str | None) -> list[Job]:
+        """The jobs that an Idempotency-Key or a message with this identity made. Raises InvalidRequest."""
+        if not request_id:
+            message = "is missing; ask for one job by its id, or for the jobs of one request by its request_id"
+            raise InvalidRequest(f"`request_id` {message}.", errors=[FieldError("request_id", message)])
+        # Both kinds of identity give the job its id, so there is nothing to search.
+        found = (self.store.get(tenant, derived_job_id(tenant, kind, request_id)) for kind in (API, MESSAGE))
+        return [job for job in found if job is not None]
+
+    def resource(self, job: Job, *, fresh: bool = False) -> dict[str, Any]:
+        """The job resource. `fresh`: this job was made a moment ago and no segment can have ended."""
+        counted = not fresh and job.status is not JobStatus.COMPLETED
+        progress = self.store.progress(job.tenant, job.id) if counted else Progress()
+        return job_resource(job, progress, self._links(job, job.result) if job.result else None)
+
+    def _links(self, job: Job, result: Result) -> Links:
+        audio, vtt, srt = (
+            self.results.link(
+                f"{result.key}.{suffix}",
+                version_id=result.versions.get(suffix),
+                filename=_filename(job, suffix),
+            )
+            for suffix in (result.format, "vtt", "srt")
+        )
+        return Links(audio=audio, vtt=vtt, srt=srt)
+
+
+def _filename(job: Job, suffix: str) -> str:
+    """What a browser should call the download: the name of the dropped file, or of the job."""
+    name = (job.source.key or "").rsplit("/", 1)[-1]
+    return f"{name or job.id}.{suffix}"

@@ -1,0 +1,54 @@
+"""Take a vendor's callback as what it is: a hint that now is a good time to check."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from speech.callbacks import read_token
+from speech.errors import PayloadTooLarge, SpeechError
+from speech.messages import CheckSegment
+from speech.ports import Clock, Dispatcher, Keys
+from speech.vendors.base import Callback
+
+MAX_BODY_BYTES = 64 * 1024
+MAX_HINT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class VendorCallback:
+    keys: Keys
+    dispatcher: Dispatcher
+    clock: Clock
+    read: Callable[[Callback], str]
+    """The adapter's `read_callback`: which vendor job a callback speaks about."""
+
+    def __call__(self, token: str, headers: Mapping[str, str], body: Callable[[], bytes]) -> None:
+        """Raises CallbackNotAuthentic before anything else is looked at, the body included."""
+        about = read_token(self.keys.signing_key(), token, self.clock.now())
+        content = _read(body)
+        if len(content) > MAX_BODY_BYTES:
+            raise PayloadTooLarge(f"A callback may have at most {MAX_BODY_BYTES} bytes.")
+        self.dispatcher.check(
+            CheckSegment(
+                tenant=about.tenant,
+                job_id=about.job_id,
+                segment=about.segment,
+                attempt=about.attempt,
+                hint=self._hint(Callback(headers=headers, body=content)),
+            )
+        )
+
+    def _hint(self, callback: Callback) -> str | None:
+        """The vendor job it names, for whoever checks to confirm; a body that names none is no harm."""
+        try:
+            hint = self.read(callback)
+        except SpeechError:
+            return None
+        return hint if 0 < len(hint) <= MAX_HINT and hint.isprintable() else None
+
+
+def _read(body: Callable[[], bytes]) -> bytes:
+    """A body that cannot even be read is a hint without words."""
+    try:
+        return body()
+    except SpeechError:
+        return b""
