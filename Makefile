@@ -1,0 +1,112 @@
+# Voicedrop. `make help` explains what there is; everything installs what it needs first, into .venv.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+export SAM_CLI_TELEMETRY := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# The first Python that is new enough; `make PYTHON=/path/to/python …` chooses another.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+VENV := $(CURDIR)/.venv
+BIN := $(VENV)/bin
+RUN = PYTHONPATH='$(CURDIR)/layers/speech' $(BIN)/python -m
+INSTALL = $(BIN)/python -m pip install --quiet --no-input --no-deps --require-hashes --only-binary=:all:
+
+# What is deployed, unless told otherwise: the defaults of the template.
+default = $(shell sed -n '/^  $(1):/,/Default:/s/^ *Default: *//p' template.yaml)
+RUNTIME ?= $(call default,Runtime)
+ARCH ?= $(call default,Architecture)
+REGION ?= us-east-1
+ENV ?= dev
+SAM_BUILD = RUNTIME=$(RUNTIME) ARCH=$(ARCH) PYTHON=$(BIN)/python $(BIN)/sam build --region $(REGION) \
+	--parameter-overrides Runtime=$(RUNTIME) Architecture=$(ARCH)
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+# ---------------------------------------------------------------- hear it
+
+.PHONY: demo
+demo: $(VENV)/local ## speak a text into out/: TEXT=path VENDOR=name VOICE=id FORMAT=wav
+	@$(RUN) local.demo
+
+.PHONY: up
+up: $(VENV)/local ## the whole stack on this machine, until Ctrl-C
+	@exec env $(RUN) local.up
+
+# ---------------------------------------------------------------- trust it
+
+.PHONY: test
+test: $(VENV)/dev ## all tests: ARGS='-k callback' chooses
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+WORKERS ?= 2
+
+.PHONY: check
+check: $(VENV)/dev ## lint, types, imports, template, generated docs, build
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHONPATH=layers/speech $(BIN)/lint-imports
+	$(BIN)/sam validate --lint --region $(REGION)
+	$(RUN) tests.template.check
+	$(RUN) docs.generate_vendor_matrix --check
+	$(SAM_BUILD)
+	@echo "make check: all well"
+
+.PHONY: bench
+bench: $(VENV)/dev ## measure, and write docs/benchmarks.md
+	@$(RUN) bench
+
+# ---------------------------------------------------------------- deploy it
+
+.PHONY: build
+build: $(VENV)/dev ## sam build: RUNTIME=python3.13 ARCH=arm64
+	$(SAM_BUILD)
+
+.PHONY: deploy
+deploy: build ## sam deploy: ENV=prod chooses from samconfig.toml
+	$(BIN)/sam deploy --config-env $(ENV) $(if $(OVERRIDES),--parameter-overrides Runtime=$(RUNTIME) Architecture=$(ARCH) $(OVERRIDES))
+
+.PHONY: key
+key: $(VENV)/local ## make an API key in a deployed stack: STACK=name
+	@test -n "$(STACK)" || { echo "Which stack? make key STACK=name" >&2; exit 2; }
+	@$(RUN) local.make_key "$(STACK)"
+
+# ---------------------------------------------------------------- keep it
+
+.PHONY: docs
+docs: $(VENV)/dev ## write again what is generated from the code
+	$(RUN) docs.generate_vendor_matrix
+
+.PHONY: format
+format: $(VENV)/dev ## lay out the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: lock
+lock: ## resolve requirements/*.in anew (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/dev.in -o requirements/dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -c requirements/dev.txt requirements/local.in -o requirements/local.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -c requirements/dev.txt layers/speech/requirements.in -o layers/speech/requirements.txt
+
+.PHONY: clean
+clean: ## remove what was built; .venv stays
+	rm -rf .aws-sam build out .local .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Voicedrop needs Python 3.11 or newer; none is on the PATH. make PYTHON=/path/to/python …" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Voicedrop needs Python 3.11 or newer, and $(PYTHON) is not." >&2; exit 2; }
+	@echo "making .venv with $$($(PYTHON) -V)"
+	@$(PYTHON) -m venv '$(VENV)' || { rm -rf '$(VENV)'; echo "$(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 2; }
+
+# The files that these rules make are stamps: installed once, and again when a lock changes.
+$(VENV)/local: requirements/local.txt | $(BIN)/python
+	@test -e '$(VENV)/dev' || { echo "installing what the laptop cloud needs"; $(INSTALL) -r $<; }
+	@touch $@
+
+$(VENV)/dev: requirements/dev.txt | $(BIN)/python
+	@echo "installing what development needs"
+	@$(INSTALL) -r $<
+	@touch $@
