@@ -1,4 +1,4 @@
-"""Take out of an installed tree what never runs in a function: tests, headers, stubs, scripts and installation records."""
+"""Take out of an installed tree what never runs in a function: tests, headers, stubs, scripts, records."""
 
 import shutil
 import sys

@@ -1,4 +1,4 @@
-"""Reduce the lock on stdin to what one target needs: pip reads markers for the Python that runs it, not for the target."""
+"""Reduce the lock on stdin to what one target needs, since pip reads markers for the Python that runs it."""
 
 import sys
 

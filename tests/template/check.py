@@ -38,7 +38,8 @@ def main() -> int:
     ]
     for breach in breaches:
         sys.stdout.write(f"{breach}\n")
-    sys.stdout.write(f"template: {len(RULES)} rules, {len(breaches)} breaches; cfn-lint {'clean' if lint == 0 else 'not clean'}\n")
+    verdict = "clean" if lint == 0 else "not clean"
+    sys.stdout.write(f"template: {len(RULES)} rules, {len(breaches)} breaches; cfn-lint {verdict}\n")
     return 1 if lint or breaches else 0
 
 
