@@ -185,21 +185,20 @@ class Outbound:
         host = f"[{target.host}]" if ":" in target.host else target.host
         if target.port != (443 if target.scheme == "https" else 80):
             host += f":{target.port}"
-        sent: dict[bytes | str, bytes | str] = {
-            "Host": host,
-            "User-Agent": USER_AGENT,
-            "Accept-Encoding": "identity",
-            **headers,
-        }
+        sent = [("Host", host), ("User-Agent", USER_AGENT), ("Accept-Encoding", "identity"), *headers.items()]
         if body or method == "POST":
-            sent["Content-Length"] = str(len(body))
+            sent.append(("Content-Length", str(len(body))))
         url = httpcore.URL(
             scheme=target.scheme.encode(), host=target.host.encode(), port=target.port, target=target.path.encode()
         )
         token = _ends_at.set(time.monotonic() + seconds)
         try:
             with self._connections(target.scheme).stream(
-                method, url, headers=sent, content=body or None, extensions={"timeout": {"pool": seconds}}
+                method,
+                url,
+                headers=[(name, value) for name, value in sent],
+                content=body or None,
+                extensions={"timeout": {"pool": seconds}},
             ) as response:
                 return _read(response, limit)
         except (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout) as error:

@@ -1,0 +1,155 @@
+"""Convai's quirks, asserted on the request that went out and on the answers its documents describe."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from speech.errors import (
+    InvalidRequest,
+    VendorAmbiguous,
+    VendorError,
+    VendorMisbehaved,
+    VendorQuotaExhausted,
+    VendorRejected,
+    VendorThrottled,
+    VendorUnauthorized,
+    VendorUnavailable,
+)
+from speech.vendors import check_request
+from speech.vendors.base import AudioReady, SynthesisRequest
+from speech.vendors.convai import Convai
+from tests.vendors.scripted import Scripted, answer, vendor_at
+
+Serve = Callable[..., Scripted]
+WAV = b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(40)
+REQUEST = SynthesisRequest(text="Good morning.", voice="WUMale 3")
+
+
+def refused(server: Scripted, request: SynthesisRequest = REQUEST) -> VendorError:
+    with pytest.raises(VendorError) as caught:
+        vendor_at("convai", server).start(request)
+    return caught.value
+
+
+def test_the_request_has_the_documented_fields_and_no_other(serve: Serve) -> None:
+    server = serve(answer(200, WAV, headers=[("Content-Type", "audio/x-whatever"), ("X-Request-Id", "r-1")]))
+
+    ready = vendor_at("convai", server).start(REQUEST)
+
+    seen = server.seen[0]
+    assert (seen.method, seen.path) == ("POST", "/tts/"), "with the slash, or a redirect would lose us the answer"
+    assert seen.headers["convai-api-key"] == "convai_api_key"
+    assert "authorization" not in seen.headers
+    assert seen.json == {"transcript": "Good morning.", "voice": "WUMale 3", "encoding": "wav"}
+    assert ready == AudioReady(data=WAV, media_type="audio/x-whatever", request_id="r-1")
+
+
+def test_language_and_speed_are_never_sent_because_no_document_has_them(serve: Serve) -> None:
+    server = serve(answer(200, WAV))
+
+    vendor_at("convai", server).start(SynthesisRequest(text="Hola.", voice="v", language="es-MX", speed=1.5))
+
+    assert server.seen[0].json.keys() == {"transcript", "voice", "encoding"}
+
+
+def test_options_are_sent_by_convais_own_names(serve: Serve) -> None:
+    server = serve(answer(200, b"ID3\x04\x00"))
+    options = check_request("convai", voice="v", options={"encoding": "mp3", "filename": "chapter 1.mp3"})
+
+    vendor_at("convai", server).start(SynthesisRequest(text="Hi.", voice="v", options=options))
+
+    assert server.seen[0].json == {
+        "transcript": "Hi.",
+        "voice": "v",
+        "encoding": "mp3",
+        "filename": "chapter 1.mp3",
+    }
+
+
+@pytest.mark.parametrize("name", ["../a", "a/b", "a\\b", "", ".", "..", "a\x00b", "a\nb", "C:a", "x" * 101, None, 5])
+def test_t13_a_file_name_that_is_a_path_is_refused_before_anything_is_sent(name: Any) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        check_request("convai", voice="v", options={"filename": name})
+
+    assert [each.field for each in caught.value.errors] == ["vendor_options.filename"]
+
+
+def test_a_voice_is_required() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        check_request("convai")
+
+    assert [each.field for each in caught.value.errors] == ["voice"]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (400, {"ERROR": "The request is missing an API key."}, VendorUnauthorized),
+        (401, {"API_ERROR": "Invalid API key provided."}, VendorUnauthorized),
+        (401, b"", VendorUnauthorized),
+        (403, {"ERROR": "The request contains an invalid API key."}, VendorUnauthorized),
+        (403, {"ERROR": "This API is available only on the Enterprise plan."}, VendorUnauthorized),
+        (429, {"ERROR": "API rate limit exceeded. Please try again later."}, VendorThrottled),
+        (429, {"error": "Rate limit exceeded."}, VendorThrottled),
+        (429, b"<html>Too Many Requests</html>", VendorThrottled),
+        (429, {"ERROR": "API usage limit exceeded for current plan."}, VendorQuotaExhausted),
+        (402, b"Payment Required", VendorQuotaExhausted),
+        (400, {"ERROR": "voice: Field required"}, VendorRejected),
+        (404, {"ERROR": "Voice not found"}, VendorRejected),
+        (400, "a bare JSON string", VendorRejected),
+        (422, b"\xff\xfe not even text", VendorRejected),
+        (500, {"ERROR": "Internal error.", "Reference ID": "abc"}, VendorUnavailable),
+        (503, b"Service Unavailable", VendorUnavailable),
+        (500, {"ERROR": "API usage limit exceeded for current plan."}, VendorUnavailable),
+        (308, b"", VendorMisbehaved),
+    ],
+)
+def test_c3_c4_c5_c7_an_answer_is_classified_by_message_and_then_by_status(
+    serve: Serve, status: int, body: Any, error: type[VendorError]
+) -> None:
+    caught = refused(serve(answer(status, body)))
+
+    assert type(caught) is error
+    assert (caught.vendor, caught.vendor_status) == ("convai", status)
+
+
+def test_c3_a_throttle_carries_the_delay_that_convai_asks_for(serve: Serve) -> None:
+    server = serve(answer(429, {"ERROR": "Rate limit exceeded."}, headers=[("Retry-After", "42")]))
+
+    assert refused(server).retry_after == 42
+
+
+@pytest.mark.parametrize("body", [b"", b"   ", b"null", b'{"ERROR": "no"}', b"<!DOCTYPE html><p>", b"Internal error"])
+def test_c8_a_success_that_is_plainly_no_audio_is_never_returned_as_audio(serve: Serve, body: bytes) -> None:
+    server = serve(answer(200, body, headers=[("Content-Type", "audio/wav")]))
+
+    assert type(refused(server)) is VendorMisbehaved
+
+
+def test_c12_a_packed_answer_is_not_taken_for_audio(serve: Serve) -> None:
+    assert type(refused(serve(answer(200, b"\x1f\x8b", headers=[("Content-Encoding", "gzip")])))) is VendorMisbehaved
+
+
+def test_c2_a_lost_answer_is_ambiguous(serve: Serve) -> None:
+    assert type(refused(serve(answer(200, WAV, length=999), lambda _: None))) is VendorAmbiguous
+
+
+def test_i17_the_vendors_words_are_repeated_unless_they_quote_ours(serve: Serve) -> None:
+    plain = refused(serve(answer(400, {"ERROR": "Voice not found"})))
+    quoting = refused(serve(answer(400, {"ERROR": "Cannot speak 'Good morning'"})))
+    leaking = refused(serve(answer(401, {"ERROR": "Invalid API key convai_api_key"})))
+
+    assert "Voice not found" in plain.detail
+    assert "morning" not in quoting.detail
+    assert "convai_api_key" not in leaking.detail
+
+
+@pytest.mark.parametrize("key", ["", "  ", "two\nlines", "schlüssel"])
+def test_without_a_usable_key_nothing_is_sent(serve: Serve, key: str) -> None:
+    server = serve(answer(200, WAV))
+    vendor = Convai(vendor_at("convai", server)._http, {"CONVAI_API_KEY": key})
+
+    with pytest.raises(VendorUnauthorized, match="CONVAI_API_KEY"):
+        vendor.start(REQUEST)
+    assert not server.seen
