@@ -1,10 +1,14 @@
 """What every test shares: the network is closed except for loopback."""
 
 import ipaddress
+import os
 import socket
 from typing import Any
 
 import pytest
+
+os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "Voicedrop")
+os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "voicedrop")
 
 _connect = socket.socket.connect
 

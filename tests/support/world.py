@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
+
 from speech.errors import UnsupportedOperation
 from speech.jobs import Job, JobStatus
 from speech.messages import AssembleAudio, CheckSegment, DeliverEvent, StartSegment
@@ -21,7 +22,6 @@ from speech.usecases.settle_segment import SettleSegment
 from speech.usecases.start_segment import StartSegmentUseCase
 from speech.usecases.sweep import Sweep
 from speech.vendors.base import AudioReady, Capabilities, Delivery, StillWorking, SynthesisRequest, Vendor, VendorHttp
-
 from tests.fakes import (
     FakeClock,
     FakeDispatcher,
@@ -38,7 +38,7 @@ from tests.fakes import (
     a_spec,
 )
 
-Answer = AudioReady | StillWorking | Exception
+Answer = AudioReady | StillWorking | BaseException
 
 
 def spoken(characters: int, *, rate: int = 16_000, level: float = 0.3) -> bytes:
@@ -100,7 +100,7 @@ class CallbackVendor(ScriptedVendor):
 
 
 def _given(answer: Answer) -> AudioReady | StillWorking:
-    if isinstance(answer, Exception):
+    if isinstance(answer, BaseException):
         raise answer
     return answer
 
@@ -123,6 +123,7 @@ class World:
     bus: FakeEventBus = field(default_factory=FakeEventBus)
     webhooks: FakeWebhookSender = field(default_factory=FakeWebhookSender)
     resumed: list[Job] = field(default_factory=list)
+    waiting: list[tuple[int, Sent]] = field(default_factory=list)
     fresh_keys: int = 0
 
     def __post_init__(self) -> None:
@@ -162,20 +163,22 @@ class World:
         """A job whose segments are pending and whose messages are on their queue."""
         texts = texts or ("The sun is up now.",)
         now = self.clock.now()
-        job = a_job(
-            status=JobStatus.SYNTHESIZING,
-            segments_total=len(texts),
-            characters=sum(map(len, texts)),
-            due_at=now + 60_000,
-            deadline_at=now + 3_600_000,
-            **{"spec": a_spec(vendor="scripted"), **changes},
-        )
+        facts: dict[str, Any] = {
+            "status": JobStatus.SYNTHESIZING,
+            "segments_total": len(texts),
+            "characters": sum(map(len, texts)),
+            "due_at": now + 60_000,
+            "deadline_at": now + 3_600_000,
+            "spec": a_spec(vendor="scripted"),
+        }
+        job = a_job(**(facts | changes))
         self.store.put(job)
         start = 0
         for index, text in enumerate(texts):
             end = start + len(text.encode())
             self.store.put(
                 a_segment(
+                    job_id=job.id,
                     index=index,
                     start=start,
                     end=end,
@@ -184,9 +187,7 @@ class World:
                     due_at=now + 120_000,
                 )
             )
-            self.dispatcher.start(
-                "scripted", [StartSegment(tenant=job.tenant, job_id=job.id, segment=index)]
-            )
+            self.dispatcher.start("scripted", [StartSegment(tenant=job.tenant, job_id=job.id, segment=index)])
             start = end
         self.texts.put_text(job.tenant, job.id, "".join(texts).encode())
         return job
@@ -213,7 +214,7 @@ class World:
     def run(self, *, seconds: float = 0) -> None:
         """Handle every message, letting time pass for delayed ones, up to `seconds` from now."""
         end = self.clock.now() + round(seconds * 1000)
-        waiting: list[tuple[int, Sent]] = []
+        waiting = self.waiting
         for _ in range(10_000):
             now = self.clock.now()
             waiting += [(now + round(sent.delay * 1000), sent) for sent in self.dispatcher.take()]

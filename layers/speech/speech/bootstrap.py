@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     )
     from speech.usecases.accept_job import AcceptJob
     from speech.usecases.assemble_audio import AssembleAudioUseCase
+    from speech.usecases.check_api_key import CheckApiKey
     from speech.usecases.check_segment import CheckSegmentUseCase
     from speech.usecases.close_failed_job import CloseFailedJob
     from speech.usecases.deliver_event import DeliverEventUseCase
     from speech.usecases.finish_job import FinishJob
     from speech.usecases.ingest_message import IngestMessage
     from speech.usecases.ingest_upload import IngestUpload
+    from speech.usecases.list_vendors import ListVendors
+    from speech.usecases.post_job import PostJob
     from speech.usecases.read_job import ReadJob
     from speech.usecases.settle_segment import SettleSegment
     from speech.usecases.start_segment import StartSegmentUseCase
@@ -119,9 +122,9 @@ class Services:
         from speech.vendors import vendor_class
 
         if name not in self._http:
-            from speech.vendors.http import HttpClient
+            from speech.vendors.http import VendorClient
 
-            self._http[name] = HttpClient(
+            self._http[name] = VendorClient(
                 name,
                 self.settings.base_urls[name],
                 local=self.settings.local,
@@ -143,6 +146,25 @@ class Services:
         from speech.usecases.read_job import ReadJob
 
         return ReadJob(self.store, self.results)
+
+    @cached_property
+    def post_job(self) -> "PostJob":
+        from speech.usecases.post_job import PostJob
+
+        return PostJob(self.accept_job)
+
+    @cached_property
+    def check_api_key(self) -> "CheckApiKey":
+        from speech.usecases.check_api_key import CheckApiKey
+
+        return CheckApiKey(self.store, self.keys, self.clock)
+
+    @cached_property
+    def list_vendors(self) -> "ListVendors":
+        from speech import vendors
+        from speech.usecases.list_vendors import ListVendors
+
+        return ListVendors(vendors, self.settings)
 
     @cached_property
     def ingest_upload(self) -> "IngestUpload":

@@ -6,11 +6,11 @@ import json
 
 import pytest
 import soundfile
+
 from speech import jobs
 from speech.errors import StoreUnavailable
 from speech.jobs import JobStatus, Source
 from speech.messages import AssembleAudio
-
 from tests.fakes import a_spec
 from tests.support.world import World
 
@@ -62,9 +62,7 @@ def test_subtitles_hold_the_spoken_text_exactly() -> None:
     world.run()
 
     vtt = world.results.objects[f"jobs/{job.id}.vtt"].data.decode()
-    said = " ".join(
-        line for line in vtt.splitlines()[1:] if line and "-->" not in line and not line.strip().isdigit()
-    )
+    said = " ".join(line for line in vtt.splitlines()[1:] if line and "-->" not in line and not line.strip().isdigit())
     assert said.split() == "".join(TEXTS).split()
 
 
@@ -96,21 +94,16 @@ def test_f3_two_finishers_make_one_assembly() -> None:
 def test_a_second_assembler_leaves_a_live_lease_alone() -> None:
     world = World()
     job = world.a_synthesizing_job(*TEXTS)
-    world.run(seconds=0)
-    assembling = jobs.Job  # for the reader: the lease belongs to the job row
-    assert assembling
-    other = World()
-    other_job = other.a_synthesizing_job(*TEXTS)
-    now = other.clock.now()
+    now = world.clock.now()
     leased = jobs.lease_assembly(
-        jobs.begin_assembly(other_job, now=now, due_at=now), token="somebody", now=now, lease_ms=60_000
+        jobs.begin_assembly(job, now=now, due_at=now), token="somebody", now=now, lease_ms=60_000
     )
-    other.store.put(leased)
+    world.store.put(leased)
 
-    other.assemble(AssembleAudio(other_job.tenant, other_job.id))
+    world.assemble(AssembleAudio(job.tenant, job.id))
 
-    assert other.job().status is JobStatus.ASSEMBLING
-    assert not other.results.objects
+    assert world.job().status is JobStatus.ASSEMBLING
+    assert not world.results.objects
 
 
 def test_a2_an_overtaken_drop_does_not_replace_what_the_newer_version_published() -> None:

@@ -3,10 +3,10 @@
 import json
 
 import pytest
+
 from speech.errors import CorruptRow, StoreUnavailable
 from speech.jobs import JobStatus
 from speech.messages import DeliverEvent, StartSegment
-
 from tests.fakes import a_job
 from tests.support.world import World
 

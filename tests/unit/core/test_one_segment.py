@@ -1,6 +1,7 @@
 """From a pending segment to stored audio, and every way a vendor can spoil it."""
 
 import pytest
+
 from speech.errors import (
     StoreUnavailable,
     VendorAmbiguous,
@@ -16,7 +17,6 @@ from speech.jobs import JobStatus
 from speech.messages import StartSegment
 from speech.segments import Outcome, SegmentStatus
 from speech.vendors.base import AudioReady
-
 from tests.support.world import World, is_settled, spoken
 
 SENTENCE = "The sun is up and the birds are singing."
@@ -54,12 +54,7 @@ def test_audio_that_is_already_there_costs_nothing() -> None:
     world.a_synthesizing_job(SENTENCE)
     world.run()
 
-    world.a_synthesizing_job(SENTENCE, id="job_0000000000000000000000000A")
-    # Builders place segments under one job id; the second job needs rows of its own.
-    second = world.job("job_0000000000000000000000000A")
-    from tests.fakes import a_segment
-
-    world.store.put(a_segment(job_id=second.id, end=len(SENTENCE), characters=len(SENTENCE), audio_key=f"key-0-{SENTENCE}"))
+    second = world.a_synthesizing_job(SENTENCE, id="job_0000000000000000000000000A")
     world.run()
 
     assert len(world.vendor.requests) == 1
@@ -219,7 +214,7 @@ def test_i11_nothing_is_bought_for_a_job_that_has_ended() -> None:
 def test_b4_b6_a_worker_that_dies_after_claiming_is_followed_by_another() -> None:
     world = World()
     world.a_synthesizing_job(SENTENCE)
-    world.vendor.starts = [KeyboardInterrupt()]  # type: ignore[list-item]  # dies as a killed process does
+    world.vendor.starts = [KeyboardInterrupt()]  # dies as a killed process does
 
     with pytest.raises(KeyboardInterrupt):
         world.run()
@@ -248,10 +243,6 @@ def test_i7_a_worker_that_was_paused_past_its_lease_changes_nothing() -> None:
     job = world.a_synthesizing_job(SENTENCE)
     message = StartSegment(job.tenant, job.id, 0)
     world.dispatcher.take()
-
-    class Pause(Exception):  # noqa: N818 - not an error, a hook
-        pass
-
     original = world.vendor.start
 
     def paused(request: object, *, callback_url: str | None = None) -> AudioReady:

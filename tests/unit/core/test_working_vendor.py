@@ -1,6 +1,7 @@
 """Vendors that work on a job of their own: polled, called back, lost and found."""
 
 import pytest
+
 from speech.errors import (
     UnsupportedOperation,
     VendorAmbiguous,
@@ -12,7 +13,6 @@ from speech.jobs import JobStatus
 from speech.messages import CheckSegment
 from speech.segments import Outcome, SegmentStatus
 from speech.vendors.base import AudioReady, StillWorking
-
 from tests.support.world import CallbackVendor, World, spoken
 
 SENTENCE = "The sun is up and the birds are singing."
@@ -153,7 +153,7 @@ def test_where_the_vendor_cannot_be_asked_the_lost_call_is_flagged() -> None:
 def test_b9_a_worker_killed_between_create_and_row_leaves_a_job_that_is_adopted() -> None:
     world = a_world()
     world.a_synthesizing_job(SENTENCE)
-    world.vendor.starts = [KeyboardInterrupt()]  # type: ignore[list-item]  # dies as a killed process does
+    world.vendor.starts = [KeyboardInterrupt()]  # dies as a killed process does
     world.vendor.reconciled = WORKING
 
     with pytest.raises(KeyboardInterrupt):

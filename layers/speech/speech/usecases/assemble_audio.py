@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from speech import jobs
-from speech.errors import IllegalTransition, StaleWrite, UnusableAudio
+from speech.errors import IllegalTransition, ProcessingFailed, StaleWrite, UnusableAudio
 from speech.jobs import Job, JobStatus, Result, Spec
 from speech.messages import AssembleAudio
 from speech.observability import count, logger
@@ -65,13 +65,13 @@ class AssembleAudioUseCase:
             self._assemble(lease, job.spec)
         except (StaleWrite, IllegalTransition):
             logger.info("somebody else assembles this job", extra={"job_id": job.id})
-        except UnusableAudio as error:
+        except (UnusableAudio, ProcessingFailed) as error:
             current = self.store.get(job.tenant, job.id)
             if current is not None and not current.is_terminal:
                 self.finish.fail_with(current, error)
 
     def _assemble(self, lease: _Lease, spec: Spec) -> None:
-        from speech.audio.join import CONTENT_TYPES, join
+        from speech.audio.join import FORMATS, join
 
         rows = list(self.store.segments(lease.job.tenant, lease.job.id))
         if any(row.status is not SegmentStatus.STORED for row in rows) or len(rows) != lease.job.segments_total:
@@ -92,7 +92,7 @@ class AssembleAudioUseCase:
             tags = {"job-id": lease.job.id}
             versions = {
                 spec.format: self.results.put_file(
-                    audio_key, path, content_type=CONTENT_TYPES[spec.format], metadata=tags
+                    audio_key, path, content_type=FORMATS[spec.format].content_type, metadata=tags
                 )
             }
         from speech.audio.subtitles import to_srt, to_vtt

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from speech.errors import SpeechError
+from speech.errors import SpeechError, StaleWrite
 from speech.jobs import Job, JobStatus, Progress
 from speech.messages import DeliverEvent
 from speech.observability import count, logger
@@ -61,16 +61,25 @@ class DeliverEventUseCase:
         job = self.store.get(message.tenant, message.job_id)
         if delivery is None or job is None or not job.is_terminal or delivery.due_at is None:
             return
+        now = self.clock.now()
+        if delivery.attempts and delivery.due_at > now:
+            return  # a try has failed and the next one is not due yet
+        try:
+            self._deliver(job, delivery)
+        except StaleWrite:
+            logger.info("somebody else delivers this", extra={"job_id": job.id})
+
+    def _deliver(self, job: Job, delivery: Delivery) -> None:
+        calls_webhook = bool(delivery.webhook) and not delivery.webhook_done
+        if calls_webhook:
+            # Claimed first: of two workers with the same message, one goes on.
+            delivery = self._save(delivery, due_at=self.clock.now() + int(self.settings.lease_seconds * 1000))
         if not delivery.published:
             self._publish_page(job)
             self.bus.publish(_title(job), self._event(job)["data"])
-            delivery = self._save(delivery, published=True)
-        if delivery.webhook and not delivery.webhook_done:
-            if delivery.attempts and (delivery.due_at or 0) > self.clock.now():
-                return  # a try has failed and the next one is not due yet
+            delivery = self._save(delivery, published=True, due_at=delivery.due_at if calls_webhook else None)
+        if calls_webhook:
             self._call_webhook(job, delivery)
-        elif delivery.due_at is not None:
-            self._save(delivery, due_at=None)
 
     def _publish_page(self, job: Job) -> None:
         """A failed drop gets a page in plain words beside where its audio would be; a success removes it."""

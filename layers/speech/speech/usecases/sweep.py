@@ -1,14 +1,14 @@
 """Send again whatever is overdue, and end what is out of time. Every job can be finished from its rows alone."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from speech import jobs, problems, segments
 from speech.errors import CorruptRow, SpeechError, StaleWrite, StoreUnavailable, VendorAmbiguous
 from speech.jobs import Job, JobStatus
 from speech.messages import AssembleAudio, DeliverEvent
 from speech.observability import count, logger
-from speech.ports import Clock, Delivery, Due, JobStore
+from speech.ports import Clock, Due, JobStore
 from speech.segments import Segment, SegmentStatus
 from speech.settings import Settings
 from speech.usecases.finish_job import FinishJob
@@ -132,8 +132,6 @@ class Sweep:
         delivery = self.store.delivery(due.tenant, due.job_id)
         if delivery is None or not self._is_due(delivery.due_at):
             return
-        due_at = self.clock.now() + self._lease_ms()
-        self.store.save_delivery(_postponed(delivery, due_at))
         self.finish.dispatcher.deliver(DeliverEvent(tenant=due.tenant, job_id=due.job_id))
 
     def _is_due(self, due_at: int | None) -> bool:
@@ -144,7 +142,3 @@ class Sweep:
 
     def _lease_ms(self) -> int:
         return int(self.settings.lease_seconds * 1000)
-
-
-def _postponed(delivery: Delivery, due_at: int) -> Delivery:
-    return replace(delivery, rev=delivery.rev + 1, due_at=due_at)
