@@ -1,0 +1,144 @@
+"""MPEG Layer III frames and the tags around them, without decoding."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from struct import Struct
+
+BITRATES_MPEG1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0)
+BITRATES_MPEG2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0)
+SAMPLE_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
+"""By the version bits of the header: 3 is MPEG 1, 2 is MPEG 2, 0 is MPEG 2.5."""
+
+_BE32 = Struct(">I")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What all frames of one file share. `sizes` gives a frame's length by its third byte, 0 where it is not one."""
+
+    second_byte: int
+    sample_rate: int
+    channels: int
+    samples: int
+    side: int
+    sizes: tuple[int, ...]
+
+
+def header_at(data: bytes, pos: int) -> Header | None:
+    """The Layer III frame header at `pos`, or None. Free-format bitrates are not read."""
+    head = data[pos : pos + 4]
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
+        return None
+    return _header(head[1] | 1, head[2] >> 2 & 3, head[3] >= 0xC0) if _bitrate(head[1], head[2]) else None
+
+
+def _bitrate(second: int, third: int) -> int:
+    return (BITRATES_MPEG1 if second >> 3 & 3 == 3 else BITRATES_MPEG2)[third >> 4]
+
+
+@lru_cache(maxsize=32)
+def _header(second: int, rate_bits: int, mono: bool) -> Header | None:
+    version = second >> 3 & 3
+    if version not in SAMPLE_RATES or rate_bits == 3:
+        return None
+    rate = SAMPLE_RATES[version][rate_bits]
+    samples = 1152 if version == 3 else 576
+    sizes = tuple(
+        samples // 8 * 1000 * _bitrate(second, third) // rate + (third >> 1 & 1)
+        if third >> 2 & 3 == rate_bits and _bitrate(second, third)
+        else 0
+        for third in range(256)
+    )
+    side = {(3, False): 32, (3, True): 17}.get((version, mono), 9 if mono else 17)
+    return Header(second, rate, 1 if mono else 2, samples, side, sizes)
+
+
+def id3_size(data: bytes, pos: int = 0) -> int:
+    """The length of the ID3v2 tag at `pos`, 0 when there is none."""
+    head = data[pos : pos + 10]
+    if len(head) < 10 or not head.startswith(b"ID3") or head[3] == 0xFF or max(head[6:10]) > 0x7F:
+        return 0
+    size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
+    return 10 + size + (10 if head[5] & 0x10 else 0)
+
+
+def begins(data: bytes, pos: int = 0) -> bool:
+    """Whether a frame begins at `pos` and another one where it ends (or the data ends first)."""
+    header = header_at(data, pos)
+    if header is None:
+        return False
+    following = pos + header.sizes[data[pos + 2]]
+    if following + 4 > len(data):
+        return True
+    after = header_at(data, following)
+    return after is not None and after.sample_rate == header.sample_rate
+
+
+def walk(data: bytes, pos: int, header: Header) -> tuple[list[int], int]:
+    """The positions of the frames that follow each other from `pos`, and where the chain ends."""
+    starts: list[int] = []
+    append = starts.append
+    second, sizes = header.second_byte, header.sizes
+    last = len(data) - 4
+    while pos <= last and data[pos] == 0xFF and data[pos + 1] | 1 == second:
+        size = sizes[data[pos + 2]]
+        if not size:
+            break
+        append(pos)
+        pos += size
+    return starts, pos
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """The Xing, Info or VBRI tag in a first frame. Counts are None where it does not give them."""
+
+    frames: int | None
+    bytes: int | None
+    gapless: bool
+
+
+def tag_at(data: bytes, pos: int, header: Header) -> Tag | None:
+    """The tag that the frame at `pos` holds in place of audio."""
+    frame = data[pos : pos + header.sizes[data[pos + 2]]]
+    for at in (4 + header.side, 6 + header.side):  # a frame with a CRC may count its two bytes or not
+        if frame[at : at + 4] in (b"Xing", b"Info") and len(frame) >= at + 8:
+            flags = frame[at + 7]
+            counts = [
+                _BE32.unpack_from(frame, at + 8 + skip)[0] if has and len(frame) >= at + 12 + skip else None
+                for has, skip in ((flags & 1, 0), (flags & 2, 4 * (flags & 1)))
+            ]
+            return Tag(counts[0] or None, counts[1] or None, gapless=True)
+    if frame[36:40] == b"VBRI" and len(frame) >= 54:
+        return Tag(_BE32.unpack_from(frame, 50)[0] or None, _BE32.unpack_from(frame, 46)[0] or None, gapless=False)
+    return None
+
+
+def has_second_tag(data: bytes, starts: list[int], header: Header) -> bool:
+    """Whether a frame other than the first holds a tag: the sign of a second file glued to the first."""
+    names = (b"Xing", b"Info", b"VBRI")
+    if len(starts) < 2 or all(data.find(name, starts[1]) == -1 for name in names):
+        return False
+    # In a frame of audio the four letters could come by chance, but not after side information of zeros.
+    quiet = bytes(header.side)
+    return any(
+        data[start + offset - header.side : start + offset] == quiet
+        and data[start + offset : start + offset + 4] in names
+        for start in starts[1:]
+        for offset in (4 + header.side, 6 + header.side, 36)
+    )
+
+
+def info_frame(header: Header, frames: int, length: int) -> bytes:
+    """A frame that plays nothing and tells decoders how many frames (and bytes, `length`) follow.
+
+    Without one libsndfile guesses the length from the first frames, and decodes no further than its
+    guess: of a file at variable bitrate it can drop most, without an error.
+    """
+    needed = 4 + header.side + 16
+    third = min(
+        (b for b, size in enumerate(header.sizes) if size >= needed and not b & 3), key=header.sizes.__getitem__
+    )
+    size = header.sizes[third]
+    head = bytes((0xFF, header.second_byte, third, 0xC0 if header.channels == 1 else 0x00)) + bytes(header.side)
+    return (head + b"Info" + b"\0\0\0\x03" + _BE32.pack(frames) + _BE32.pack(length + size)).ljust(size, b"\0")
