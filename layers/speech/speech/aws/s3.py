@@ -1,0 +1,270 @@
+"""What lies in S3: texts of jobs, verified audio of segments, dropped inputs, published results."""
+
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from botocore.exceptions import ClientError
+
+from speech.aws.faults import code_of, status_of, translated
+from speech.errors import InputGone, UnusableAudio
+from speech.ports import InputObject
+from speech.segments import SegmentAudio
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+LINK_SECONDS = 900
+
+_GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404"})
+
+
+class S3TextStore:
+    def __init__(self, client: "S3Client", bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    def put_text(self, tenant: str, job_id: str, text: bytes) -> None:
+        with translated():
+            self._client.put_object(
+                Bucket=self._bucket,
+                Key=_text_key(tenant, job_id),
+                Body=text,
+                ContentType="text/plain; charset=utf-8",
+            )
+
+    def read_text(self, tenant: str, job_id: str, start: int, end: int) -> bytes:
+        if end <= start:
+            return b""
+        try:
+            with translated():
+                answer = self._client.get_object(
+                    Bucket=self._bucket, Key=_text_key(tenant, job_id), Range=f"bytes={start}-{end - 1}"
+                )
+                return answer["Body"].read()
+        except ClientError as error:
+            if code_of(error) in _GONE or code_of(error) == "InvalidRange":
+                raise InputGone("The text of this job is no longer stored.") from error
+            raise
+
+
+def _text_key(tenant: str, job_id: str) -> str:
+    return f"texts/{tenant}/{job_id}.txt"
+
+
+class S3SegmentStore:
+    """What is known of the audio is the object's metadata, so that finding it is one HEAD."""
+
+    def __init__(self, client: "S3Client", bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    def find_audio(self, audio_key: str) -> SegmentAudio | None:
+        try:
+            with translated():
+                head = self._client.head_object(Bucket=self._bucket, Key=_segment_key(audio_key))
+        except ClientError as error:
+            if code_of(error) in _GONE:
+                return None
+            raise
+        if _ends_soon(head.get("Expiration", "")):
+            return None
+        return _audio_from(head["Metadata"], head["ContentLength"])
+
+    def put_audio(self, audio_key: str, data: bytes, audio: SegmentAudio) -> SegmentAudio:
+        try:
+            self._put(audio_key, data, audio, {"IfNoneMatch": "*"})
+        except ClientError as error:
+            if status_of(error) != 412:
+                raise
+            there = self.find_audio(audio_key)
+            if there is not None:
+                return there
+            # What lies there is of no use or about to expire; left alone, it would be bought again for ever.
+            self._put(audio_key, data, audio, {})
+        return audio
+
+    def read_audio(self, audio_key: str) -> bytes:
+        try:
+            with translated():
+                return self._client.get_object(Bucket=self._bucket, Key=_segment_key(audio_key))["Body"].read()
+        except ClientError as error:
+            if code_of(error) in _GONE:
+                raise UnusableAudio("gone", "The audio of a segment is no longer stored.") from error
+            raise
+
+    def _put(self, audio_key: str, data: bytes, audio: SegmentAudio, condition: Mapping[str, Any]) -> None:
+        with translated():
+            self._client.put_object(
+                Bucket=self._bucket,
+                Key=_segment_key(audio_key),
+                Body=data,
+                ContentType="application/octet-stream",
+                Metadata={
+                    "container": audio.container,
+                    "sample-rate": str(audio.sample_rate),
+                    "channels": str(audio.channels),
+                    "frames": str(audio.frames),
+                    "sha256": audio.sha256,
+                },
+                **condition,
+            )
+
+
+def _segment_key(audio_key: str) -> str:
+    return f"segments/{audio_key}"
+
+
+EXPIRY = re.compile(r'expiry-date="([^"]+)"')
+MARGIN_BEFORE_EXPIRY = timedelta(days=1)
+
+
+def _ends_soon(expiration: str) -> bool:
+    """Whether the bucket's lifecycle may delete the object before a job that finds it now is assembled."""
+    match = EXPIRY.search(expiration)
+    return match is not None and parsedate_to_datetime(match[1]) < datetime.now(UTC) + MARGIN_BEFORE_EXPIRY
+
+
+def _audio_from(metadata: Mapping[str, str], size: int) -> SegmentAudio | None:
+    """None when the object was not put there by us."""
+    try:
+        return SegmentAudio(
+            container=metadata["container"],
+            sample_rate=int(metadata["sample-rate"]),
+            channels=int(metadata["channels"]),
+            frames=int(metadata["frames"]),
+            bytes=size,
+            sha256=metadata["sha256"],
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+class S3InputStore:
+    """Reading only. Telling a missing object from a forbidden one needs s3:ListBucket on the bucket."""
+
+    def __init__(self, client: "S3Client") -> None:
+        self._client = client
+
+    def describe(self, bucket: str, key: str, version_id: str | None) -> InputObject | None:
+        try:
+            with translated():
+                head = self._client.head_object(Bucket=bucket, Key=key, **_version(version_id))
+        except ClientError as error:
+            # A HEAD has no body to say NoSuchVersion in: 400 is a version that cannot be, 405 a delete marker.
+            if status_of(error) in (400, 404, 405):
+                return None
+            raise
+        return InputObject(
+            bucket=bucket,
+            key=key,
+            version_id=head.get("VersionId", version_id),
+            size=head["ContentLength"],
+            last_modified=int(head["LastModified"].timestamp() * 1000),
+            metadata={name.lower(): read_header(value) for name, value in head["Metadata"].items()},
+        )
+
+    def read(self, bucket: str, key: str, version_id: str | None, limit: int) -> bytes | None:
+        try:
+            with translated():
+                answer = self._client.get_object(
+                    Bucket=bucket, Key=key, Range=f"bytes=0-{limit - 1}", **_version(version_id)
+                )
+                return answer["Body"].read()
+        except ClientError as error:
+            if code_of(error) == "InvalidRange":
+                return b""  # no byte of an empty object can be asked for
+            if code_of(error) in _GONE or status_of(error) == 405:
+                return None
+            raise
+
+
+def _version(version_id: str | None) -> dict[str, Any]:
+    return {} if version_id is None else {"VersionId": version_id}
+
+
+def read_header(value: str) -> str:
+    """Object metadata as its sender meant it.
+
+    S3 hands out what is not ASCII as RFC 2047 words, after taking the sender's UTF-8 bytes for Latin-1
+    (docs: "Working with object metadata"); other stores pass the bytes on and http.client reads Latin-1.
+    """
+    if "=?" in value:
+        try:
+            value = str(make_header(decode_header(value)))
+        except (HeaderParseError, LookupError, UnicodeDecodeError):
+            return value
+    if value.isascii():
+        return value
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
+
+
+def write_header(value: str) -> str:
+    """ASCII as it is, anything else as one RFC 2047 word: boto3 refuses metadata that is not ASCII."""
+    if value.isascii() and value.isprintable():
+        return value
+    return f"=?UTF-8?B?{b64encode(value.encode(errors='replace')).decode()}?="
+
+
+class S3ResultStore:
+    def __init__(self, client: "S3Client", bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    def put_file(self, key: str, path: Path, *, content_type: str, metadata: Mapping[str, str]) -> str | None:
+        # One PUT, streamed from the file: it may have 5 GB, more than /tmp is given, and it alone says
+        # which version was made (boto3's upload_file does not).
+        with path.open("rb") as file:
+            return self._put(key, file, content_type, metadata)
+
+    def put_bytes(self, key: str, data: bytes, *, content_type: str, metadata: Mapping[str, str]) -> str | None:
+        return self._put(key, data, content_type, metadata)
+
+    def delete(self, key: str) -> None:
+        with translated():
+            self._client.delete_object(Bucket=self._bucket, Key=key)
+
+    def link(self, key: str, *, version_id: str | None, filename: str) -> str:
+        return self._client.generate_presigned_url(
+            "get_object",
+            Params={
+                "Bucket": self._bucket,
+                "Key": key,
+                "ResponseContentDisposition": attachment(filename),
+                **_version(version_id),
+            },
+            ExpiresIn=LINK_SECONDS,
+            HttpMethod="GET",
+        )
+
+    def _put(self, key: str, body: bytes | IO[bytes], content_type: str, metadata: Mapping[str, str]) -> str | None:
+        with translated():
+            answer = self._client.put_object(
+                Bucket=self._bucket,
+                Key=key,
+                Body=body,
+                ContentType=content_type,
+                Metadata={name: write_header(value) for name, value in metadata.items()},
+            )
+        return answer.get("VersionId")
+
+
+LONGEST_FILENAME = 150
+
+
+def attachment(filename: str) -> str:
+    """A Content-Disposition by RFC 6266: a plain name for old clients, the true one for all others."""
+    clean = "".join(each if each.isprintable() and each not in '/\\"' else "_" for each in filename)
+    name = clean[-LONGEST_FILENAME:].strip(" .") or "audio"
+    plain = "".join(each if each.isascii() and each != "%" else "_" for each in name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
