@@ -132,7 +132,9 @@ def test_c12_a_packed_answer_is_not_taken_for_audio(serve: Serve) -> None:
 
 
 def test_c2_a_lost_answer_is_ambiguous(serve: Serve) -> None:
-    assert type(refused(serve(answer(200, WAV, length=999), lambda _: None))) is VendorAmbiguous
+    server = serve(lambda connection: connection.sendall(answer(200, WAV, length=999)))
+
+    assert type(refused(server)) is VendorAmbiguous
 
 
 def test_i17_the_vendors_words_are_repeated_unless_they_quote_ours(serve: Serve) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from speech.egress import EgressRefused
 from speech.errors import (
     InvalidRequest,
     PayloadTooLarge,
@@ -246,8 +245,11 @@ def test_c19_a_file_store_that_fails_is_asked_again_later(serve: Serve, status: 
 def test_c19_s1_a_result_address_that_leads_inside_is_refused(serve: Serve, address: str) -> None:
     server = serve(answer(200, job("done", output=address)))
 
-    with pytest.raises(EgressRefused):
+    with pytest.raises(VendorJobFailed, match="do not open") as caught:
         creatify(server).check(JOB)
+
+    assert not caught.value.retryable
+    assert len(server.seen) == 2, "the job was asked once for a fresh address"
 
 
 def test_a_failed_job_tells_why_when_that_is_safe(serve: Serve) -> None:

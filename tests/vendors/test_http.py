@@ -14,9 +14,10 @@ import pytest
 
 from speech.egress import EgressRefused
 from speech.errors import VendorAmbiguous, VendorError, VendorMisbehaved, VendorUnavailable
+from speech.ports import WebhookSender
 from speech.vendors import http as http_module
 from speech.vendors.base import VendorHttp
-from speech.vendors.http import VendorClient
+from speech.vendors.http import HttpWebhookSender, VendorClient
 from tests.vendors.scripted import Script, Scripted, answer
 
 Serve = Callable[..., Scripted]
@@ -355,6 +356,44 @@ def test_i17_nothing_of_a_request_or_an_answer_is_logged(serve: Serve, caplog: p
 
     assert "canary" not in caplog.text
     assert "canary" not in repr(caught.value)
+
+
+# --- Customers' webhooks ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [200, 204, 302, 410, 500])
+def test_g1_a_webhook_is_posted_once_and_its_status_is_all_that_counts(serve: Serve, status: int) -> None:
+    elsewhere = serve(answer())
+    server = serve(answer(status, b"x" * 100_000 if status == 200 else b"", headers=[("Location", elsewhere.url)]))
+    sender: WebhookSender = HttpWebhookSender(local=True)
+
+    assert sender.send(f"{server.url}/hook?a=1", headers={"webhook-id": "w-1"}, body=b'{"type": "x"}') == status
+
+    seen = server.seen[0]
+    assert (seen.method, seen.path, seen.body, seen.headers["webhook-id"]) == (
+        "POST",
+        "/hook?a=1",
+        b'{"type": "x"}',
+        "w-1",
+    )
+    assert len(server.seen) == 1
+    assert not elsewhere.seen
+
+
+def test_g1_a_receiver_that_is_silent_or_gone_is_tried_again_later(serve: Serve) -> None:
+    for url in (serve(silent).url, f"http://127.0.0.1:{free_port()}"):
+        with pytest.raises(VendorUnavailable) as caught:
+            HttpWebhookSender(local=True, deadline_seconds=0.3).send(url, headers={}, body=b"{}")
+        assert caught.value.retryable
+
+
+@pytest.mark.parametrize("url", ["http://example.com/hook", "https://127.0.0.1/hook", "https://inside.test/hook"])
+def test_g1_s1_a_webhook_never_goes_inside(url: str) -> None:
+    sender = HttpWebhookSender(local=False, resolve=lambda *_: ("10.0.0.1",))
+
+    with pytest.raises(EgressRefused) as caught:
+        sender.send(url, headers={}, body=b"{}")
+    assert not caught.value.retryable
 
 
 def tls_server(folder: Path, name: str) -> tuple[int, list[str]]:

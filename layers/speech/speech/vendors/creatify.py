@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
+from speech.egress import EgressRefused
 from speech.errors import (
     InvalidRequest,
     PayloadTooLarge,
@@ -130,20 +131,8 @@ class Creatify(Vendor):
         )
 
     def read_callback(self, callback: Callback) -> str:
-        """The job a webhook names. Sent as JSON, going by the sample; form fields are read as well."""
-        if len(callback.body) > MAX_CALLBACK:
-            raise PayloadTooLarge("The callback is too large.")
-        body = answers.parsed(callback.body)
-        if not isinstance(body, Mapping):
-            try:
-                form = parse_qs(callback.body.decode("utf-8"), max_num_fields=100)
-            except ValueError:
-                form = {}
-            body = {name: values[0] for name, values in form.items()}
-        vendor_job_id = _job_id(body)
-        if vendor_job_id is None:
-            raise InvalidRequest("The callback names no job.")
-        return vendor_job_id
+        """The job a webhook names; nothing else in it is believed."""
+        return read_callback(callback)
 
     def reconcile(self, callback_urls: Sequence[str]) -> StillWorking | None:
         """Find the job that a lost create made, by the webhook address that only that create carried."""
@@ -205,9 +194,13 @@ class Creatify(Vendor):
             return self._working(vendor_job_id, reply, status)
         return address
 
-    def _fetch(self, address: str) -> bytes | VendorMisbehaved:
+    def _fetch(self, address: str) -> bytes | VendorError:
         """The audio, or why there is none at this address. Raises when the address may work later."""
-        reply = self._http.fetch(address)
+        try:
+            reply = self._http.fetch(address)
+        except EgressRefused:
+            # Buying again from somebody who sends us there would be no better.
+            return VendorJobFailed(f"{TITLE} gave an address for its result that we do not open.", vendor=self.name)
         if reply.status >= 500 or reply.status == 429:
             raise answers.refusal(
                 reply, vendor=self.name, title="Creatify's file store", statuses={429: VendorUnavailable}
@@ -268,6 +261,27 @@ class Creatify(Vendor):
             secrets=secrets,
             hint=f"It names {', '.join(fields)}." if fields else "",
         )
+
+
+def read_callback(callback: Callback) -> str:
+    """The job a webhook names, without an adapter and so without keys.
+
+    Sent as JSON, going by the sample; form fields are read as well. Raises PayloadTooLarge and
+    InvalidRequest.
+    """
+    if len(callback.body) > MAX_CALLBACK:
+        raise PayloadTooLarge("The callback is too large.")
+    body = answers.parsed(callback.body)
+    if not isinstance(body, Mapping):
+        try:
+            form = parse_qs(callback.body.decode("utf-8"), max_num_fields=100)
+        except ValueError:
+            form = {}
+        body = {name: values[0] for name, values in form.items()}
+    vendor_job_id = _job_id(body)
+    if vendor_job_id is None:
+        raise InvalidRequest("The callback names no job.")
+    return vendor_job_id
 
 
 def _message(body: Any) -> tuple[str | None, list[str]]:

@@ -25,6 +25,7 @@ USER_AGENT = f"Voicedrop/{__version__}"
 
 CONNECT_SECONDS = 5.0
 KEEP_ALIVE_SECONDS = 15.0
+WEBHOOK_SECONDS = 15.0
 
 MAX_AUDIO = 64 * 1024 * 1024
 MAX_LIST = 16 * 1024 * 1024
@@ -176,11 +177,12 @@ class Outbound:
         headers: Mapping[str, str],
         body: bytes = b"",
         seconds: float,
-        limit: Callable[[bytes], int],
+        limit: Callable[[bytes], int] | None = None,
     ) -> Reply:
         """Send one request and read its answer whole. Raises NotSent, NotAnswered, TooLarge or EgressRefused.
 
-        `limit` is asked with the beginning of a success how large it may be.
+        `limit` is asked with the beginning of a success how large it may be. Without it the status is all
+        that counts, as with every refusal: of the body as much is kept as came, 64 KB at most.
         """
         host = f"[{target.host}]" if ":" in target.host else target.host
         if target.port != (443 if target.scheme == "https" else 80):
@@ -231,8 +233,8 @@ class Outbound:
         return self._pool
 
 
-def _read(response: httpcore.Response, limit: Callable[[bytes], int]) -> Reply:
-    ok = 200 <= response.status < 300
+def _read(response: httpcore.Response, limit: Callable[[bytes], int] | None) -> Reply:
+    whole = limit is not None and 200 <= response.status < 300
     headers: dict[str, str] = {}
     for raw_name, raw_value in response.headers:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
@@ -242,16 +244,16 @@ def _read(response: httpcore.Response, limit: Callable[[bytes], int]) -> Reply:
     try:
         for chunk in response.iter_stream():
             body += chunk
-            largest = largest or (limit(bytes(body[:512])) if ok else MAX_ERROR)
+            largest = largest or (limit(bytes(body[:512])) if limit and whole else MAX_ERROR)
             if len(body) > largest:
-                if ok:
+                if whole:
                     raise TooLarge
                 break
     except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.RemoteProtocolError):
-        if ok:
+        if whole:
             raise
         # The status was the answer; the page that came with it is evidence, whole or not.
-    return Reply(status=response.status, headers=headers, body=bytes(body if ok else body[:MAX_ERROR]))
+    return Reply(status=response.status, headers=headers, body=bytes(body if whole else body[:MAX_ERROR]))
 
 
 class VendorClient:
@@ -360,3 +362,22 @@ class VendorClient:
             raise VendorMisbehaved(
                 "The vendor's answer is larger than any answer may be.", vendor=self._vendor
             ) from error
+
+
+class HttpWebhookSender:
+    """Posts to customers' addresses: implements `WebhookSender` of speech.ports."""
+
+    def __init__(
+        self, *, local: bool, deadline_seconds: float = WEBHOOK_SECONDS, resolve: egress.Resolver = egress.resolve_host
+    ) -> None:
+        self._local = local
+        self._deadline = deadline_seconds
+        self._outbound = Outbound(local=local, resolve=resolve)
+
+    def send(self, url: str, *, headers: Mapping[str, str], body: bytes) -> int:
+        """POST once; returns the status, of redirects too. Raises VendorUnavailable or EgressRefused."""
+        target = egress.parse(url, local=self._local)
+        try:
+            return self._outbound.exchange(target, "POST", headers=headers, body=body, seconds=self._deadline).status
+        except (NotSent, NotAnswered) as error:
+            raise VendorUnavailable("The webhook's receiver did not answer.", vendor="webhook") from error
