@@ -201,16 +201,22 @@ def _answer(payload: bytes) -> web.Response:
         if not isinstance(body, str):
             body = json.dumps(body)
         raw = base64.b64decode(body, validate=True) if answer.get("isBase64Encoded") else body.encode()
-        headers: CIMultiDict[str] = CIMultiDict()
-        for name, value in (answer.get("headers") or {}).items():
-            if name.lower() not in HOP_BY_HOP:
-                headers[name] = value if isinstance(value, str) else json.dumps(value)
-        for cookie in answer.get("cookies") or []:
-            headers.add("Set-Cookie", cookie)
-        headers.setdefault("Content-Type", "text/plain;charset=utf-8")
-        return web.Response(status=int(answer["statusCode"]), body=raw, headers=CIMultiDictProxy(headers))
+        return web.Response(status=int(answer["statusCode"]), body=raw, headers=_headers(answer))
     except (ValueError, TypeError, AttributeError):
         return _message(500, "Internal Server Error")
+
+
+def _headers(answer: Mapping[str, Any]) -> CIMultiDictProxy[str]:
+    headers: CIMultiDict[str] = CIMultiDict()
+    for name, value in (answer.get("headers") or {}).items():
+        if name.lower() not in HOP_BY_HOP:
+            headers[name] = value if isinstance(value, str) else json.dumps(value)
+    for cookie in answer.get("cookies") or []:
+        headers.add("Set-Cookie", cookie)
+    if any("\n" in value or "\r" in value for value in headers.values()):
+        raise ValueError("A header has several lines.")
+    headers.setdefault("Content-Type", "text/plain;charset=utf-8")
+    return CIMultiDictProxy(headers)
 
 
 def _message(status: int, message: str) -> web.Response:

@@ -70,6 +70,9 @@ class Household:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         """End every member."""
         if self._guardian.stdin is not None:
             self._guardian.stdin.close()

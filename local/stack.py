@@ -167,6 +167,7 @@ async def _serving(
         finally:
             for task in tasks:
                 task.cancel()
+            household.close()
 
 
 class _Server:

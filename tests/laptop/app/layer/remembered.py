@@ -1,0 +1,3 @@
+"""What the layer of the fixture holds."""
+
+CALLS: list[str] = []
