@@ -17,7 +17,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --no-input --no-deps --require-ha
 default = $(shell sed -n '/^  $(1):/,/Default:/s/^ *Default: *//p' template.yaml)
 RUNTIME ?= $(call default,Runtime)
 ARCH ?= $(call default,Architecture)
-REGION ?= us-east-1
+REGION ?= $(or $(AWS_REGION),$(AWS_DEFAULT_REGION),us-east-1)
 ENV ?= dev
 SAM_BUILD = RUNTIME=$(RUNTIME) ARCH=$(ARCH) PYTHON=$(BIN)/python $(BIN)/sam build --region $(REGION) \
 	--parameter-overrides Runtime=$(RUNTIME) Architecture=$(ARCH)
@@ -66,8 +66,11 @@ build: $(VENV)/dev ## sam build: RUNTIME=python3.13 ARCH=arm64
 	$(SAM_BUILD)
 
 .PHONY: deploy
-deploy: build ## sam deploy: ENV=prod chooses from samconfig.toml
-	$(BIN)/sam deploy --config-env $(ENV) $(if $(OVERRIDES),--parameter-overrides Runtime=$(RUNTIME) Architecture=$(ARCH) $(OVERRIDES))
+deploy: build ## sam deploy: ENV=prod OVERRIDES='DefaultVendor=convai'
+	$(BIN)/sam deploy --config-env $(ENV) --parameter-overrides Runtime=$(RUNTIME) Architecture=$(ARCH) $(PARAMETERS) $(OVERRIDES)
+# What the command line says replaces what samconfig.toml says, so both are said.
+PARAMETERS = $(shell $(BIN)/python -c "import tomllib; \
+	print(*tomllib.load(open('samconfig.toml', 'rb'))['$(ENV)']['deploy']['parameters']['parameter_overrides'])")
 
 .PHONY: key
 key: $(VENV)/local ## make an API key in a deployed stack: STACK=name
@@ -103,7 +106,7 @@ $(BIN)/python:
 
 # The files that these rules make are stamps: installed once, and again when a lock changes.
 $(VENV)/local: requirements/local.txt | $(BIN)/python
-	@test -e '$(VENV)/dev' || { echo "installing what the laptop cloud needs"; $(INSTALL) -r $<; }
+	@test '$(VENV)/dev' -nt $< || { echo "installing what the laptop cloud needs"; $(INSTALL) -r $<; }
 	@touch $@
 
 $(VENV)/dev: requirements/dev.txt | $(BIN)/python
