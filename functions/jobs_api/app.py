@@ -41,7 +41,7 @@ def post_job() -> Response[str]:
     accepted = services().post_job(
         app.context["tenant"], api.json_body(event.raw_event), event.headers.get("idempotency-key")
     )
-    logger.info("job accepted", extra={"job_id": accepted.job.id, "created": accepted.created})
+    logger.info("job accepted", extra={"job_id": accepted.job.id, "repeated": not accepted.created})
     resource = services().read_job.resource(accepted.job, fresh=accepted.created)
     return answer(202, resource, {"Location": f"/v1/jobs/{accepted.job.id}", **_again(accepted.job.is_terminal)})
 
