@@ -43,7 +43,7 @@ TABLE_DEFINITION: dict[str, Any] = {
     ],
     "BillingMode": "PAY_PER_REQUEST",
 }
-"""As in the template; a test there compares the two."""
+"""As in the template: a test compares the two."""
 
 
 @contextmanager
