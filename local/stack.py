@@ -122,11 +122,11 @@ async def _serving(
 
         def create() -> tuple[Wiring, str]:
             cloud = template.load(template_path, parameters, endpoint=endpoint, api_url=gateway.url)
-            session = _session()
+            session = aws_session()
             arns = _create_secrets(session, cloud, endpoint, env)
             wiring = cloud.wiring()
             _create_resources(session, cloud, endpoint)
-            return wiring, _make_api_key(session, endpoint, wiring.outputs["JobsTable"], arns.get(SIGNING_SECRET))
+            return wiring, _make_api_key(session, endpoint, wiring.outputs["JobsTable"], arns[SIGNING_SECRET])
 
         wiring, api_key = await asyncio.to_thread(create)
         http = await resources.enter_async_context(
@@ -246,7 +246,8 @@ def _swept(wired: Sequence[template.Schedule], env: Mapping[str, str]) -> list[t
 # --- what exists in moto ---
 
 
-def _session() -> "Session":
+def aws_session() -> "Session":
+    """Static credentials, whatever the environment or the user's profile says."""
     import boto3
 
     return boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)  # noqa: S106 - moto
@@ -322,15 +323,15 @@ def _notifications(wanted: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _make_api_key(session: "Session", endpoint: str, table: str, signing_secret: str | None) -> str:
+def _make_api_key(session: "Session", endpoint: str, table: str, signing_secret: str) -> str:
     """An API key for whoever reads stack.json, kept in the table as `make key` would."""
     sys.path.insert(0, str(ROOT / "layers" / "speech"))
     from speech.apikeys import new_key
     from speech.aws.dynamo import DynamoJobStore
+    from speech.aws.secrets import SecretsKeys
 
-    secrets = _client(session, "secretsmanager", endpoint)
-    pepper = secrets.get_secret_value(SecretId=signing_secret)["SecretString"].encode()
-    token, record = new_key(pepper=pepper, env="laptop", now=int(time.time() * 1000))
+    keys = SecretsKeys(_client(session, "secretsmanager", endpoint), vendor_secret="", signing_secret=signing_secret)
+    token, record = new_key(pepper=keys.signing_key(), env="laptop", now=int(time.time() * 1000))
     DynamoJobStore(_client(session, "dynamodb", endpoint), table).put_api_key(record)
     return token
 
