@@ -7,6 +7,7 @@ import pytest
 
 from speech.errors import (
     InvalidRequest,
+    UnsupportedOption,
     VendorAmbiguous,
     VendorError,
     VendorMisbehaved,
@@ -75,11 +76,13 @@ def test_t13_a_file_name_that_is_a_path_is_refused_before_anything_is_sent(name:
     assert [each.field for each in caught.value.errors] == ["vendor_options.filename"]
 
 
-def test_a_voice_is_required() -> None:
+def test_a_voice_is_required(serve: Serve) -> None:
     with pytest.raises(InvalidRequest) as caught:
         check_request("convai")
 
     assert [each.field for each in caught.value.errors] == ["voice"]
+    with pytest.raises(UnsupportedOption):
+        vendor_at("convai", serve(answer())).start(SynthesisRequest(text="Hi."))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -168,6 +169,25 @@ def test_a_name_that_takes_for_ever_to_resolve_is_given_up(monkeypatch: pytest.M
 
     assert time.monotonic() - began < 2
     assert not isinstance(caught.value, VendorAmbiguous)
+
+
+def test_an_address_that_swallows_everything_does_not_hide_the_next_one(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(answer(200, AUDIO))
+    connect = socket.create_connection
+
+    def create_connection(address: tuple[str, int], timeout: float | None = None, **more: Any) -> socket.socket:
+        if address[0] == "127.0.0.2":
+            raise TimeoutError(f"nothing from {address[0]} in {timeout} s")
+        return connect(address, timeout, **more)
+
+    monkeypatch.setattr("socket.create_connection", create_connection)
+    http = VendorClient(
+        "acme", server.url.replace("127.0.0.1", "two.test"), local=True, resolve=lambda *_: ("127.0.0.2", "127.0.0.1")
+    )
+
+    assert http.request("GET", "/").body == AUDIO
 
 
 # --- What a fault means -----------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from speech.errors import VendorError, VendorQuotaExhausted, VendorThrottled, VendorUnauthorized
+from speech.errors import UnsupportedOption, VendorError, VendorQuotaExhausted, VendorThrottled, VendorUnauthorized
 from speech.vendors import answers
 from speech.vendors.base import AudioReady, Capabilities, Delivery, Option, Reply, SynthesisRequest, Vendor
 
@@ -57,6 +57,8 @@ class Convai(Vendor):
 
     def start(self, request: SynthesisRequest, *, callback_url: str | None = None) -> AudioReady:
         """Ask for speech; the answer is the file."""
+        if not request.voice:
+            raise UnsupportedOption(f"{TITLE} needs a voice.")
         api_key = answers.key(self._keys, "CONVAI_API_KEY", vendor=self.name, title=TITLE)
         body: dict[str, Any] = {"transcript": request.text, "voice": request.voice, "encoding": "wav"}
         body.update(request.options)

@@ -6,8 +6,10 @@ cannot read it differently, and it lets us own the socket. Import this module on
 
 import contextvars
 import copy
+import functools
 import ipaddress
 import json as jsonlib
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -24,7 +26,9 @@ from speech.vendors.base import Reply
 USER_AGENT = f"Voicedrop/{__version__}"
 
 CONNECT_SECONDS = 5.0
-KEEP_ALIVE_SECONDS = 15.0
+KEEP_ALIVE_SECONDS = 4.0
+"""Less than the 5 s after which common servers hang up: a request that meets the end of an old connection
+is lost, and nobody can say whether it was billed."""
 WEBHOOK_SECONDS = 15.0
 
 MAX_AUDIO = 64 * 1024 * 1024
@@ -77,7 +81,7 @@ class _Stream(httpcore.NetworkStream):
         self._inner.close()
 
     def start_tls(
-        self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         left = min(_remaining(), CONNECT_SECONDS)
         if left <= 0:
@@ -107,12 +111,14 @@ class _Guard(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         ends = time.monotonic() + min(CONNECT_SECONDS, _remaining())
         failure: Exception = httpcore.ConnectTimeout()
-        for address in self._vetted(host, port, ends - time.monotonic()):
-            left = ends - time.monotonic()
-            if left <= 0:
+        vetted = self._vetted(host, port, ends - time.monotonic())
+        for tried, address in enumerate(vetted):
+            # Each has its share of the time: an address that swallows everything must not hide the next one.
+            share = (ends - time.monotonic()) / (len(vetted) - tried)
+            if share <= 0:
                 break
             try:
-                return _Stream(self._inner.connect_tcp(address, port, timeout=left, socket_options=socket_options))
+                return _Stream(self._inner.connect_tcp(address, port, timeout=share, socket_options=socket_options))
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
         raise failure
@@ -150,6 +156,12 @@ def _resolved_within(seconds: float, resolve: egress.Resolver, host: str, port: 
     raise failed[0] if failed else TimeoutError("the name was not resolved in time")
 
 
+@functools.cache
+def _trust() -> ssl.SSLContext:
+    """Whom we trust; reading the certificates takes long enough to do it once."""
+    return httpcore.default_ssl_context()
+
+
 class Outbound:
     """Connections to vetted addresses, kept for the next call. For one thread at a time.
 
@@ -162,7 +174,7 @@ class Outbound:
         local: bool,
         private: bool = False,
         resolve: egress.Resolver = egress.resolve_host,
-        ssl_context: Any = None,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self._guard = _Guard(local=local, private=private, resolve=resolve)
         self._ssl_context = ssl_context
@@ -222,10 +234,8 @@ class Outbound:
         if self._pool is not None and abs(time.time() - self._used_at) > KEEP_ALIVE_SECONDS:
             self.close()
         if self._pool is None:
-            if scheme == "https" and self._ssl_context is None:
-                self._ssl_context = httpcore.default_ssl_context()
             self._pool = httpcore.ConnectionPool(
-                ssl_context=self._ssl_context,
+                ssl_context=self._ssl_context or (_trust() if scheme == "https" else None),
                 max_connections=10,
                 keepalive_expiry=KEEP_ALIVE_SECONDS,
                 network_backend=self._guard,
@@ -272,7 +282,7 @@ class VendorClient:
         deadline_seconds: float = 60.0,
         max_audio: int = MAX_AUDIO,
         resolve: egress.Resolver = egress.resolve_host,
-        ssl_context: Any = None,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self._vendor = vendor
         self._base_url = base_url
