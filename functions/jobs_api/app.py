@@ -19,7 +19,7 @@ app = APIGatewayHttpResolver()
 
 METHODS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"/v1/jobs"), "GET, HEAD, OPTIONS, POST"),
-    (re.compile(r"/v1/jobs/[^/]+"), "GET, HEAD, OPTIONS"),
+    (re.compile(r"/v1/jobs/\w+"), "GET, HEAD, OPTIONS"),
     (re.compile(r"/v1/vendors"), "GET, HEAD, OPTIONS"),
 )
 

@@ -115,6 +115,8 @@ class AcceptJob:
         cleaned = _speakable(text)
         job = self._job(arrival, request, spec, characters=len(cleaned))
         rows = self._segments(job, spec, cleaned)
+        if not rows:
+            raise EmptyText("There is nothing in the text that a voice could speak.")
         now = job.created_at
         job = replace(job, segments_total=len(rows))
         if len(rows) <= SEGMENTS_AT_CREATION:

@@ -1,10 +1,7 @@
 """Make a job of every file that is dropped in the texts bucket; what is no text becomes a failed job."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.errors import HeaderParseError
-from email.header import decode_header, make_header
 from typing import TYPE_CHECKING, Any
 
 from speech.errors import FieldError, InputGone, InvalidRequest, NotJson, ProcessingFailed, SpeechError, TextTooLong
@@ -104,9 +101,11 @@ class IngestUpload:
 
     def _remember(self, upload: Upload, described: InputObject | None, job: Job) -> None:
         """Results lie under the file's name, so the newest version of the file must be known."""
-        # Without a sequencer (S3 always sends one, emulators may not) the object's own time has to do.
-        modified = described.last_modified if described else 0
-        order = upload.sequencer.upper().ljust(32, "0") or f"{modified:016d}-{upload.happened_at:016d}"
+        order = upload.sequencer.upper().ljust(32, "0")
+        if not upload.sequencer:
+            # S3 always sends one, emulators may not: the object's own time has to do.
+            modified = described.last_modified if described else 0
+            order = f"{modified:016d}-{upload.happened_at:016d}"
         self.store.advance_upload(job.tenant, upload.bucket, upload.key, order=order, job_id=job.id)
 
 
@@ -180,7 +179,7 @@ def _from_metadata(metadata: Mapping[str, str]) -> Layer:
         if not name.lower().startswith(METADATA_PREFIX):
             continue
         option = name.lower().removeprefix(METADATA_PREFIX).replace("-", "_")
-        value = _decoded(raw).strip()
+        value = raw.strip()
         if option in STRINGS:
             options[option] = value
             continue
@@ -196,16 +195,6 @@ def _from_metadata(metadata: Mapping[str, str]) -> Layer:
 
 def _from_front_matter(options: Mapping[str, object]) -> Layer:
     return Layer(options, lambda option: f"front matter: voicedrop.{option}")
-
-
-def _decoded(value: str) -> str:
-    """S3 hands out metadata that is not ASCII as RFC 2047 words."""
-    if not re.search(r"=\?[^?]+\?[bqBQ]\?", value):
-        return value
-    try:
-        return str(make_header(decode_header(value)))
-    except (HeaderParseError, LookupError, UnicodeError, ValueError):
-        return value
 
 
 def _too_large(size: int) -> TextTooLong:

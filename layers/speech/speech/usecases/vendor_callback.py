@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from speech.callbacks import read_token
-from speech.errors import PayloadTooLarge, SpeechError
+from speech.errors import CallbackNotAuthentic, PayloadTooLarge, SpeechError
 from speech.messages import CheckSegment
+from speech.observability import count
 from speech.ports import Clock, Dispatcher, Keys
 from speech.vendors.base import Callback
 
@@ -23,10 +24,15 @@ class VendorCallback:
 
     def __call__(self, token: str, headers: Mapping[str, str], body: Callable[[], bytes]) -> None:
         """Raises CallbackNotAuthentic before anything else is looked at, the body included."""
-        about = read_token(self.keys.signing_key(), token, self.clock.now())
+        try:
+            about = read_token(self.keys.signing_key(), token, self.clock.now())
+        except CallbackNotAuthentic:
+            count("CallbacksRefused")
+            raise
         content = _read(body)
         if len(content) > MAX_BODY_BYTES:
             raise PayloadTooLarge(f"A callback may have at most {MAX_BODY_BYTES} bytes.")
+        count("Callbacks")
         self.dispatcher.check(
             CheckSegment(
                 tenant=about.tenant,
