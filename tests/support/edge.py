@@ -21,8 +21,7 @@ from speech.usecases.list_vendors import ListVendors
 from speech.usecases.post_job import PostJob
 from speech.usecases.read_job import ReadJob
 from speech.usecases.vendor_callback import VendorCallback
-from speech.vendors.base import Callback
-
+from speech.vendors.creatify import read_callback
 from tests.fakes import (
     FakeClock,
     FakeDispatcher,
@@ -69,10 +68,6 @@ def a_notification(key: str, **changes: Any) -> str:
     described = {"key": key, "versionId": "v1", "sequencer": "0055AED6DCD90281E5", **changes}
     body["Records"][0]["s3"]["object"] = {name: value for name, value in described.items() if value is not None}
     return json.dumps(body)
-
-
-def read_callback(callback: Callback) -> str:
-    return vendors.vendor_class("creatify").read_callback(object.__new__(vendors.vendor_class("creatify")), callback)
 
 
 @dataclass
