@@ -18,7 +18,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from local.emulators.book import BillingBook, Journal, Purchase, Received, Undocumented, masked
-from local.emulators.faults import BEFORE, GENERIC, Answer, Fault, FaultError, FaultList, Kind, body_of, spoil
+from local.emulators.faults import BEFORE, GENERIC, About, Answer, Fault, FaultError, FaultList, Kind, body_of, spoil
 from local.emulators.voice import Encoding, Speaker, Speech, encode
 
 WRONG_KEY: Final = "wrong-key"
@@ -99,6 +99,13 @@ class Route:
     query: frozenset[str] = frozenset()
     creates: bool = False  # accepts a synthesis
     gives_audio: bool = False  # answers with audio
+    socket: bool = False  # becomes a WebSocket
+
+    @property
+    def about(self) -> frozenset[About]:
+        """What its faults can be about."""
+        told: dict[About, bool] = {"create": self.creates, "audio": self.gives_audio, "socket": self.socket}
+        return frozenset(about for about, is_so in told.items() if is_so)
 
 
 class Emulator(ABC):
@@ -111,14 +118,14 @@ class Emulator(ABC):
     # The vendor's documented refusals, by names that all vendors share where they mean the same: "unauthorized",
     # "throttled", "quota", "rejected", "server-error". Each is also a fault of that name.
     refusals: ClassVar[Mapping[str, Refusal]]
-    handled_faults: ClassVar[frozenset[str]] = frozenset()
+    handled_faults: ClassVar[Mapping[str, About]] = {}  # faults of this vendor alone, and what they are about
 
     def __init__(self, *, port: int = 0, **switches: Any) -> None:
         self.switches = self.switches_type(**switches)
         self.book = BillingBook()
         self.journal = Journal()
         self.speaker = Speaker()
-        in_handler = {name: Kind(about="create", after=True, in_handler=True) for name in self.handled_faults}
+        in_handler = {name: Kind(about, after=True, in_handler=True) for name, about in self.handled_faults.items()}
         self.faults = FaultList({**GENERIC, **dict.fromkeys(self.refusals, BEFORE), **in_handler})
         self.url = ""
         self.in_flight = 0
@@ -238,8 +245,7 @@ class Emulator(ABC):
         fault = self.faults.take(
             route=f"{request.method} {request.path}",
             text=text if isinstance(text, str) else self.text_behind(request),
-            creates=route.creates,
-            gives_audio=route.gives_audio,
+            about=route.about,
         )
         call = Call(request=request, fields=fields, fault=fault)
         if fault is None:

@@ -132,16 +132,14 @@ class CreatifyEmulator(Emulator):
     switches_type = CreatifySwitches
     secret_headers = frozenset({"X-API-ID", "X-API-KEY"})
     text_field = "script"
-    handled_faults = frozenset(
-        {
-            "job-failed",  # `reason`
-            "job-stuck",  # stays running for ever
-            "job-unknown-status",  # `reason` is the status
-            "job-without-address",  # done, and no output
-            "job-without-id",  # the 201 holds no id
-            "job-forgotten",  # 404 for whoever asks
-        }
-    )
+    handled_faults: ClassVar = {
+        "job-failed": "create",  # `reason`
+        "job-stuck": "create",  # stays running for ever
+        "job-unknown-status": "create",  # `reason` is the status
+        "job-without-address": "create",  # done, and no output
+        "job-without-id": "create",  # the 201 holds no id
+        "job-forgotten": "create",  # 404 for whoever asks
+    }
     refusals: ClassVar = {
         "unauthorized": Refusal(401, {"detail": "Invalid API credentials."}),
         "forbidden": Refusal(403, {"detail": "You do not have permission to perform this action."}),
@@ -222,7 +220,7 @@ class CreatifyEmulator(Emulator):
         if broke:
             job.ending, job.reason = "job-failed", "Insufficient credits."
         language = _accent_of(job).language
-        job.purchase = self.charge(call, job.script, voice=job.accent or "default", language=language)
+        job.purchase = self.charge(call, job.script, voice=job.accent or "default", language=language, id=job.id)
         self.jobs[job.id] = job
         created = {name: value for name, value in self._as_json(job).items() if name != job.leaves_out}
         if self.switches.webhooks == "early":

@@ -47,13 +47,17 @@ class Fault(BaseModel):
     container: str | None = None
     location: str | None = None
     reason: str | None = None
+    close_code: int = Field(default=1011, ge=1000, le=4999)
+
+
+About = Literal["create", "audio", "socket"]
 
 
 @dataclass(frozen=True)
 class Kind:
     """What is known about a fault by its name."""
 
-    about: Literal["create", "audio"]  # the route it plays to when nothing else is said
+    about: About  # the route it plays to when nothing else is said
     after: bool  # after synthesis, so that the vendor has charged
     needs_speech: bool = False
     in_handler: bool = False  # the vendor's own handler plays it
@@ -131,11 +135,11 @@ class FaultList:
         with self._lock:
             self._faults.append(fault.model_copy())
 
-    def take(self, *, route: str, text: str | None, creates: bool, gives_audio: bool) -> Fault | None:
+    def take(self, *, route: str, text: str | None, about: frozenset[About]) -> Fault | None:
         """The fault to play to this request, if any; it counts as played."""
         with self._lock:
             for fault in self._faults:
-                if not self._plays_to(fault, route=route, text=text, creates=creates, gives_audio=gives_audio):
+                if not self._plays_to(fault, route=route, text=text, about=about):
                     continue
                 if fault.skip > 0:
                     fault.skip -= 1
@@ -152,19 +156,16 @@ class FaultList:
         with self._lock:
             self._faults.insert(0, fault.model_copy(update={"times": 1, "skip": 0}))
 
-    def _plays_to(self, fault: Fault, *, route: str, text: str | None, creates: bool, gives_audio: bool) -> bool:
+    def _plays_to(self, fault: Fault, *, route: str, text: str | None, about: frozenset[About]) -> bool:
         kind = self.kinds[fault.fault]
         if fault.route is not None and fault.route not in route:
             return False
         if fault.match is not None and fault.match not in route and (text is None or fault.match not in text):
             return False
-        if kind.needs_speech and not gives_audio:
-            return False
-        if kind.in_handler and not creates:
-            return False
-        if fault.route is None and (fault.match is None or fault.match not in route):
-            return creates if kind.about == "create" else gives_audio
-        return True
+        named_by_route = fault.route is not None or (fault.match is not None and fault.match in route)
+        if named_by_route and not (kind.needs_speech or kind.in_handler):
+            return True
+        return kind.about in about
 
     @property
     def waiting(self) -> list[Fault]:

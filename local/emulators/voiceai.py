@@ -1,13 +1,16 @@
 """Voice.ai's text-to-speech API, as its documents describe it: whole, in chunks, and over a socket."""
 
+import json
+from base64 import b64encode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
-from aiohttp import web
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from local.emulators.base import Call, Emulator, Refusal, RefusedError, Route, Spoken, Switches
+from local.emulators.book import Received
 from local.emulators.voice import Encoding, Speech, with_placeholder_sizes, without_info_frame
 
 Language = Literal["en", "ca", "sv", "es", "fr", "de", "it", "pt", "pl", "ru", "nl"]
@@ -17,6 +20,12 @@ Model = Literal[
     "voiceai-tts-multilingual-v1-latest",
     "voiceai-tts-multilingual-v1-2026-02-10",
 ]
+LiteModel = Literal["voiceai-tts-lite-v1-latest", "voiceai-tts-lite-v1-2026-04-15"]
+
+SOCKET_HEADERS: Final = frozenset(
+    {"Upgrade", *(f"Sec-WebSocket-{name}" for name in ("Key", "Version", "Extensions", "Protocol"))}
+)
+_PIECE: Final = 12 * 1024
 
 ENCODINGS: Final[dict[str, Encoding]] = {
     "mp3": Encoding("mp3", 32000, 64),
@@ -58,26 +67,49 @@ _CHARACTERS_PER_PLAN: Final = {"free": 500, "paid": 5000}
 _CREDITS_PER_SECOND: Final = 1000 / 60  # "15k credits = 15 minutes"
 
 
-class SpeechRequest(BaseModel):
-    """The body that both HTTP routes share."""
+class Options(BaseModel):
+    """What every request may hold beside its text and its model."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    text: Annotated[str, Field(min_length=1)]
     voice_id: str | None = None
     audio_format: str = "mp3"
     temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
     top_p: Annotated[float, Field(ge=0, le=1)] = 0.8
-    model: Model | None = None
     language: Language = "en"
     dictionary_id: str | None = None
     dictionary_version: Annotated[int, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
-    def _dictionary_version_needs_its_dictionary(self) -> "SpeechRequest":
+    def _dictionary_version_needs_its_dictionary(self) -> Self:
         if self.dictionary_version is not None and self.dictionary_id is None:
             raise ValueError("dictionary_version requires dictionary_id")
         return self
+
+
+class SpeechRequest(Options):
+    """The body that both HTTP routes share."""
+
+    text: Annotated[str, Field(min_length=1)]
+    model: Model | None = None
+
+
+class FirstMessage(Options):
+    """What opens a generation on the socket; public clients send it without a text, and are served."""
+
+    text: str = ""
+    model: Model | LiteModel | None = None  # the lite models are missing from the HTTP schema
+    delivery_mode: Literal["raw", "paced"] = "raw"
+    flush: bool = False
+
+
+class LaterMessage(BaseModel):
+    """What may follow it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    text: str = ""
+    flush: bool = False
 
 
 class VoiceaiSwitches(Switches):
@@ -98,6 +130,14 @@ class VoiceaiEmulator(Emulator):
     switches_type = VoiceaiSwitches
     secret_headers = frozenset({"Authorization"})
     text_field = "text"
+    handled_faults: ClassVar = {
+        "socket-cut": "socket",  # the connection ends in the middle of the audio
+        "socket-close": "socket",  # closed with `close_code` and `reason` before any audio
+        "socket-error": "socket",  # a frame with an error, as the multi-context socket has them
+        "socket-without-last": "socket",  # closed in good order, but nothing said that this was all
+        "socket-last-with-audio": "socket",  # the last audio and the end in one message
+        "socket-bad-base64": "socket",
+    }
     refusals: ClassVar = {
         "unauthorized": Refusal(401, {"error": "Invalid API key", "detail": None, "code": "UNAUTHORIZED"}),
         "quota": Refusal(
@@ -120,6 +160,7 @@ class VoiceaiEmulator(Emulator):
         return [
             Route("POST", "/api/v1/tts/speech", self._whole, fields=fields, creates=True, gives_audio=True),
             Route("POST", "/api/v1/tts/speech/stream", self._stream, fields=fields, creates=True, gives_audio=True),
+            Route("GET", "/api/v1/tts/stream", self._socket, headers=SOCKET_HEADERS, creates=True, socket=True),
             Route("GET", "/api/v1/tts/voices", self._voices_list),
             Route("GET", "/api/v1/tts/voice/{voice_id}", self._one_voice),
         ]
@@ -149,31 +190,25 @@ class VoiceaiEmulator(Emulator):
 
     async def _stream(self, call: Call) -> web.StreamResponse | Spoken:
         asked = self._asked(call)
-        encoding = ENCODINGS[asked.audio_format]
+        return self._streamed(await self._sold(call, asked), asked.audio_format)
+
+    def _streamed(self, speech: Speech, audio_format: str) -> Spoken:
+        """Audio whose first bytes went out before its length was known."""
+        encoding = ENCODINGS[audio_format]
         rewrite: Callable[[bytes], bytes] | None = None
         if encoding.container == "wav" and self.switches.streamed_wav_sizes == "placeholder":
             rewrite = with_placeholder_sizes
         elif encoding.container == "mp3":
-            rewrite = without_info_frame  # written before the length is known
-        return Spoken(await self._sold(call, asked), encoding, chunked=True, rewrite=rewrite)
+            rewrite = without_info_frame
+        return Spoken(speech, encoding, chunked=True, rewrite=rewrite)
 
     def _asked(self, call: Call) -> SpeechRequest:
         self._check_key(call)
         asked = self._valid(call)
-        if self.switches.credits <= self.book.credits:
-            raise RefusedError(self.refusal("quota"))
-        if asked.voice_id is not None:
-            self._voice(asked.voice_id)
+        self._check_limits(asked)
         return asked
 
-    def _valid(self, call: Call) -> SpeechRequest:
-        if call.fields is None:
-            problem = {"type": "json_invalid", "loc": ["body", 0], "msg": "JSON decode error"}
-            raise _unprocessable([problem])
-        try:
-            asked = SpeechRequest.model_validate(call.fields)
-        except ValidationError as error:
-            raise _unprocessable(problems_in(error)) from error
+    def _check_limits(self, asked: SpeechRequest | FirstMessage) -> None:
         if asked.audio_format not in ENCODINGS:
             choices = ", ".join(f"'{name}'" for name in ENCODINGS)
             problem = {"type": "enum", "loc": ["body", "audio_format"], "msg": f"Input should be {choices}"}
@@ -182,7 +217,19 @@ class VoiceaiEmulator(Emulator):
         if len(asked.text) > most:
             message = f"String should have at most {most} characters"
             raise _unprocessable([{"type": "string_too_long", "loc": ["body", "text"], "msg": message}])
-        return asked
+        if self.switches.credits <= self.book.credits:
+            raise RefusedError(self.refusal("quota"))
+        if asked.voice_id is not None:
+            self._voice(asked.voice_id)
+
+    def _valid(self, call: Call) -> SpeechRequest:
+        if call.fields is None:
+            problem = {"type": "json_invalid", "loc": ["body", 0], "msg": "JSON decode error"}
+            raise _unprocessable([problem])
+        try:
+            return SpeechRequest.model_validate(call.fields)
+        except ValidationError as error:
+            raise _unprocessable(problems_in(error)) from error
 
     def _voice(self, voice_id: str) -> VoiceaiVoice:
         for voice in VOICES:
@@ -190,7 +237,7 @@ class VoiceaiEmulator(Emulator):
                 return voice
         raise RefusedError(self.refusal("voice-missing"))
 
-    async def _sold(self, call: Call, asked: SpeechRequest) -> Speech:
+    async def _sold(self, call: Call, asked: SpeechRequest | FirstMessage) -> Speech:
         variant = DEFAULT_VARIANT if asked.voice_id is None else self._voice(asked.voice_id).variant
         speech = await self.speak(asked.text, language=asked.language, voice=variant)
         self.charge(
@@ -203,6 +250,77 @@ class VoiceaiEmulator(Emulator):
         )
         return speech
 
+    async def _socket(self, call: Call) -> web.StreamResponse | Spoken:
+        """One generation a connection; whatever goes wrong is told by the code it closes with."""
+        socket = web.WebSocketResponse()
+        await socket.prepare(call.request)
+        try:
+            self._check_key(call)
+            await self._converse(call, socket)
+        except RefusedError as refusal:
+            code = WSCloseCode.INVALID_TEXT if refusal.response.status == 422 else WSCloseCode.POLICY_VIOLATION
+            await socket.close(code=code, message=b"Invalid message" if code == 1007 else b"Invalid API key")
+        except _ClosedError as closed:
+            await socket.close(code=closed.code, message=closed.reason.encode())
+        return socket
+
+    async def _converse(self, call: Call, socket: web.WebSocketResponse) -> None:
+        first: FirstMessage | None = None
+        buffered = ""
+        async for message in socket:
+            fields = self._socket_fields(call, message)
+            try:
+                told = FirstMessage.model_validate(fields) if first is None else LaterMessage.model_validate(fields)
+            except ValidationError as error:
+                raise _unprocessable(problems_in(error)) from error
+            first = told if isinstance(told, FirstMessage) else first
+            buffered += told.text
+            if first is None or not told.flush:
+                continue
+            await self._generate(call, socket, first.model_copy(update={"text": buffered, "flush": False}))
+            buffered = ""
+            if self.switches.closes_after_last:
+                raise _ClosedError(WSCloseCode.OK, "")
+
+    def _socket_fields(self, call: Call, message: WSMessage) -> Any:
+        if message.type is not WSMsgType.TEXT:
+            raise _ClosedError(WSCloseCode.UNSUPPORTED_DATA, "Only text messages are accepted")
+        try:
+            fields = json.loads(message.data)
+        except ValueError as error:
+            raise _ClosedError(WSCloseCode.INVALID_TEXT, "Malformed message") from error
+        self.journal.record(Received(method="WS", path=call.request.path, query={}, headers={}, body=fields))
+        return fields
+
+    async def _generate(self, call: Call, socket: web.WebSocketResponse, asked: FirstMessage) -> None:
+        if not asked.text:
+            raise _ClosedError(WSCloseCode.POLICY_VIOLATION, "There is no text")
+        try:
+            self._check_limits(asked)
+        except RefusedError as refusal:
+            body = json.loads(refusal.response.text or "{}")
+            reason = body.get("error") or body["detail"][0]["msg"]
+            raise _ClosedError(WSCloseCode.POLICY_VIOLATION, reason[:100]) from refusal
+        spoken = self._streamed(await self._sold(call, asked), asked.audio_format)
+        audio = (await self.answer_with(spoken)).body
+        fault = call.fault.fault if call.fault is not None else None
+        if fault == "socket-cut" and call.request.transport is not None:
+            await socket.send_json({"audio": b64encode(audio[: len(audio) // 2]).decode()})
+            call.request.transport.close()
+            return
+        if fault == "socket-close" and call.fault is not None:
+            raise _ClosedError(call.fault.close_code, call.fault.reason or "")
+        pieces = [audio[start : start + _PIECE] for start in range(0, len(audio), _PIECE)]
+        for piece in pieces[:-1] if fault == "socket-last-with-audio" else pieces:
+            encoded = b64encode(piece).decode()
+            await socket.send_json({"audio": f"{encoded[:-1]}*" if fault == "socket-bad-base64" else encoded})
+        if fault == "socket-error":
+            await socket.send_json({"error": call.fault.reason if call.fault is not None else "Failed"})
+        elif fault == "socket-last-with-audio":
+            await socket.send_json({"audio": b64encode(pieces[-1]).decode(), "is_last": True})
+        elif fault != "socket-without-last":
+            await socket.send_json({"is_last": True})
+
     async def _voices_list(self, call: Call) -> web.StreamResponse | Spoken:
         self._check_key(call)
         return web.json_response([_as_json(voice) for voice in VOICES if voice.ours])
@@ -214,6 +332,15 @@ class VoiceaiEmulator(Emulator):
             if voice.voice_id == wanted and voice.ours:
                 return web.json_response(_as_json(voice))
         raise RefusedError(self.refusal("voice-missing"))
+
+
+class _ClosedError(Exception):
+    """The socket is to be closed with this code."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.reason = reason
 
 
 def problems_in(error: ValidationError) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,9 @@ from local.emulators.voiceai import VoiceaiEmulator
 
 Wait = Callable[[Callable[[], Any]], Any]
 
+# Plain HTTP only: a client that loads certificates anew for each test takes longer than most tests.
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
 
 @pytest.fixture
 def convai() -> Iterator[ConvaiEmulator]:
@@ -29,7 +33,7 @@ def convai() -> Iterator[ConvaiEmulator]:
 
 @pytest.fixture
 def convai_client(convai: ConvaiEmulator) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=convai.url, headers={"CONVAI-API-KEY": "key"}, timeout=10) as client:
+    with httpx.Client(base_url=convai.url, headers={"CONVAI-API-KEY": "key"}, timeout=10, verify=PLAIN) as client:
         yield client
 
 
@@ -41,7 +45,9 @@ def voiceai() -> Iterator[VoiceaiEmulator]:
 
 @pytest.fixture
 def voiceai_client(voiceai: VoiceaiEmulator) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=voiceai.url, headers={"Authorization": "Bearer vk_key"}, timeout=10) as client:
+    with httpx.Client(
+        base_url=voiceai.url, headers={"Authorization": "Bearer vk_key"}, timeout=10, verify=PLAIN
+    ) as client:
         yield client
 
 
@@ -54,7 +60,7 @@ def creatify() -> Iterator[CreatifyEmulator]:
 @pytest.fixture
 def creatify_client(creatify: CreatifyEmulator) -> Iterator[httpx.Client]:
     headers = {"X-API-ID": "id", "X-API-KEY": "key"}
-    with httpx.Client(base_url=creatify.url, headers=headers, timeout=10) as client:
+    with httpx.Client(base_url=creatify.url, headers=headers, timeout=10, verify=PLAIN) as client:
         yield client
 
 
