@@ -24,7 +24,7 @@ OPTIONS = {"VENDOR": "vendor", "VOICE": "voice", "FORMAT": "format"}
 VOICES = "convai=WUMale 3"
 """For vendors that always want to be told a voice. https://docs.convai.com lists it."""
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.4
 START_SECONDS = 60.0
 """How long until a dropped file must have become a job."""
 

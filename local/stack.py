@@ -85,10 +85,18 @@ async def running(
         with _prepared(stack_dir) as household:
             async with _serving(stack_dir, env, template_path, household) as facts:
                 yield facts
-    except* StackFailed as group:
-        raise group.exceptions[0] from None
-    except* NotWired as group:
-        raise StackFailed(str(group.exceptions[0])) from None
+    except BaseExceptionGroup as group:
+        # Whatever ends one task ends them all; who waits for a stack wants to hear the one reason.
+        raise _first(group) from None
+    except NotWired as reason:
+        raise StackFailed(str(reason)) from None
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return StackFailed(str(first)) if isinstance(first, NotWired) else first
 
 
 @contextmanager
@@ -116,9 +124,15 @@ async def _serving(
         gateway = await resources.enter_async_context(Gateway())
         moto = _Server("moto", [sys.executable, "-m", "local.moto_server"], stack_dir, household)
         await moto.start()
-        vendors = await _vendors(template_path, env, stack_dir, household)
+        vendors = _vendors(template_path, env, stack_dir, household)
+        for server in vendors.servers:
+            await server.start()
+        template.import_translator()  # while the servers start
         endpoint = f"http://127.0.0.1:{(await moto.said())['port']}"
-        parameters = _parameters(env, {**vendors.given, **vendors.emulated}, gateway.url)
+        urls = dict(vendors.given)
+        for server in vendors.servers:
+            urls |= await server.said()
+        parameters = _parameters(env, urls, gateway.url)
 
         def create() -> tuple[Wiring, str]:
             cloud = template.load(template_path, parameters, endpoint=endpoint, api_url=gateway.url)
@@ -159,7 +173,7 @@ async def _serving(
             audio_bucket=wiring.outputs["AudioBucket"],
             jobs_table=wiring.outputs["JobsTable"],
             requests_queue_url=wiring.outputs["RequestsQueueUrl"],
-            vendors={**vendors.given, **vendors.emulated},
+            vendors=urls,
         )
         _publish(stack_dir / "stack.json", facts)
         try:
@@ -202,23 +216,19 @@ class _Server:
 
 @dataclass(frozen=True, slots=True)
 class _Vendors:
-    """Base URLs by vendor: those from outside, and those of our emulators."""
+    """Base URLs from outside by vendor, and the server that emulates the others."""
 
     given: Mapping[str, str]
-    emulated: Mapping[str, str]
     servers: Sequence[_Server]
 
 
-async def _vendors(template_path: Path, env: Mapping[str, str], stack_dir: Path, household: Household) -> _Vendors:
+def _vendors(template_path: Path, env: Mapping[str, str], stack_dir: Path, household: Household) -> _Vendors:
     """Emulate every vendor of the template whose base URL is not given, whatever keys are."""
-    known = await asyncio.to_thread(_known_vendors, template_path)
+    known = _known_vendors(template_path)
     given = {vendor: env[name].rstrip("/") for vendor in known if env.get(name := f"{vendor.upper()}_BASE_URL")}
     wanted = [vendor for vendor in known if vendor not in given]
-    if not wanted:
-        return _Vendors(given, {}, ())
-    server = _Server("emulators", [sys.executable, "-m", "local.emulated", *wanted], stack_dir, household)
-    await server.start()
-    return _Vendors(given, await server.said(), (server,))
+    command = [sys.executable, "-m", "local.emulated", *wanted]
+    return _Vendors(given, [_Server("emulators", command, stack_dir, household)] if wanted else [])
 
 
 def _known_vendors(template_path: Path) -> list[str]:

@@ -5,6 +5,7 @@ and nothing needs to be asked back. What the laptop does not wire is refused by 
 silently missing would make the laptop a liar.
 """
 
+import importlib
 import re
 import uuid
 from collections.abc import Iterator, Mapping
@@ -391,6 +392,12 @@ class _NoManagedPolicies:
 
     def load(self) -> dict[str, str]:
         return {}
+
+
+def import_translator() -> None:
+    """Import what `load` needs, which takes longer than the translation does."""
+    for name in ("boto3", "samtranslator.parser.parser", "samtranslator.translator.translator"):
+        importlib.import_module(name)
 
 
 def load(path: Path, parameters: Mapping[str, str], *, endpoint: str, api_url: str) -> Template:
