@@ -110,3 +110,18 @@ def test_i14_a_job_that_waits_for_nothing_ends_at_its_deadline() -> None:
     assert ended.status is JobStatus.FAILED
     assert ended.problem is not None
     assert ended.problem["code"] == "deadline-exceeded"
+
+
+def test_e12_a_job_with_a_segment_nobody_can_read_still_ends() -> None:
+    world = World()
+    world.a_synthesizing_job(SENTENCE)
+    world.dispatcher.take()
+    world.store.fail_next("segments", CorruptRow("A row of this job cannot be read."), times=2)
+    world.clock.advance(61)
+
+    world.sweep()
+
+    ended = world.job()
+    assert ended.status is JobStatus.FAILED
+    assert ended.problem is not None
+    assert ended.problem["code"] == "corrupt-row"

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from speech import jobs, problems
-from speech.errors import DeadlineExceeded, SpeechError, StaleWrite
-from speech.jobs import Job, JobStatus
+from speech.errors import CorruptRow, DeadlineExceeded, SpeechError, StaleWrite
+from speech.jobs import Cost, Job, JobStatus
 from speech.messages import AssembleAudio, DeliverEvent
 from speech.observability import count, logger
 from speech.ports import Clock, Delivery, Dispatcher, JobStore
@@ -48,7 +48,7 @@ class FinishJob:
     def fail(self, job: Job, problem: problems.Problem) -> None:
         """→ failed, with its problem, its cost so far and the outbox row, in one write."""
         now = self.clock.now()
-        cost = jobs.cost_of(self.store.segments(job.tenant, job.id))
+        cost = self._cost(job)
         problem = {**problem, "job_id": job.id}
         try:
             self._end(jobs.fail(job, problem, cost=cost, now=now))
@@ -64,10 +64,11 @@ class FinishJob:
     def fail_by_deadline(self, job: Job) -> None:
         """The job is out of time. What it was last waiting for says more than the clock does."""
         count("JobsPastDeadline")
-        waiting_for = next(
-            (row.problem for row in self.store.segments(job.tenant, job.id) if not row.is_terminal and row.problem),
-            None,
-        )
+        try:
+            rows = list(self.store.segments(job.tenant, job.id))
+        except CorruptRow:
+            rows = []
+        waiting_for = next((row.problem for row in rows if not row.is_terminal and row.problem), None)
         if waiting_for is not None:
             self.fail(job, {**waiting_for, "detail": f"{waiting_for['detail']} The job's deadline has passed."})
             return
@@ -75,6 +76,13 @@ class FinishJob:
 
     def complete(self, job: Job) -> None:
         self._end(job)
+
+    def _cost(self, job: Job) -> Cost:
+        """From the rows; where one cannot be read, from the counters: a job must end all the same."""
+        try:
+            return jobs.cost_of(self.store.segments(job.tenant, job.id))
+        except CorruptRow:
+            return Cost(vendor_calls=self.store.progress(job.tenant, job.id).calls)
 
     def _end(self, job: Job) -> None:
         now = self.clock.now()

@@ -90,7 +90,11 @@ class Sweep:
             self.finish.dispatcher.assemble(AssembleAudio(tenant=job.tenant, job_id=job.id))
 
     def _recount(self, job: Job) -> None:
-        rows = list(self.store.segments(job.tenant, job.id))
+        try:
+            rows = list(self.store.segments(job.tenant, job.id))
+        except CorruptRow as error:
+            self.finish.fail_with(job, error)  # one of its segments can never be spoken
+            return
         failed = next((row for row in rows if row.status is SegmentStatus.FAILED), None)
         if failed is not None:
             self.finish.fail(job, failed.problem or {})
