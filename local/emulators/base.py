@@ -6,7 +6,7 @@ import struct
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
@@ -138,6 +138,7 @@ class Emulator(ABC):
         self.loop: asyncio.AbstractEventLoop
         self.stopping: asyncio.Event
         self._routes: dict[tuple[str, str], Route] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     # -- what a vendor adds ------------------------------------------------------------------------------------
 
@@ -152,6 +153,12 @@ class Emulator(ABC):
     def text_behind(self, request: web.Request) -> str | None:
         """The text that a request without one is about, if the emulator can tell."""
         return None
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside the requests, at the latest until the server stops."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -208,6 +215,9 @@ class Emulator(ABC):
             async with self.running():
                 self._ready.set()
                 await self.stopping.wait()
+                for task in self._tasks:
+                    task.cancel()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
         finally:
             await runner.cleanup()
 

@@ -157,7 +157,6 @@ class CreatifyEmulator(Emulator):
         super().__init__(port=port, **switches)
         self.jobs: dict[str, Job] = {}
         self.webhooks: list[Webhook] = []
-        self._tasks: set[asyncio.Task[None]] = set()
         self._client: aiohttp.ClientSession
 
     def routes(self) -> Iterable[Route]:
@@ -188,12 +187,7 @@ class CreatifyEmulator(Emulator):
     async def running(self) -> AsyncIterator[None]:
         """Jobs walk and webhooks are sent while the server runs."""
         async with aiohttp.ClientSession(headers={"User-Agent": "creatify-webhook"}) as self._client:
-            try:
-                yield
-            finally:
-                for task in self._tasks:
-                    task.cancel()
-                await asyncio.gather(*self._tasks, return_exceptions=True)
+            yield
 
     def no_such_route(self, request: web.Request, status: int) -> web.Response:
         """Django REST Framework's own words."""
@@ -226,7 +220,7 @@ class CreatifyEmulator(Emulator):
         if self.switches.webhooks == "early":
             await self._walk(job, pace=0.0)
         elif not self.switches.hold:
-            self._begin(self._walk(job, pace=self.switches.pace))
+            self.begin(self._walk(job, pace=self.switches.pace))
         return web.json_response(created, status=201)
 
     def _check_keys(self, call: Call) -> None:
@@ -263,11 +257,6 @@ class CreatifyEmulator(Emulator):
         return call.fields
 
     # -- a job's life ------------------------------------------------------------------------------------------
-
-    def _begin(self, work: Any) -> None:
-        task = self.loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _walk(self, job: Job, *, pace: float) -> None:
         moves = True
