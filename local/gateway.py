@@ -1,4 +1,4 @@
-"""Serve the HTTP API with payload format 2.0 and the limits of API Gateway.
+"""Serve the HTTP API with payload format 2.0 and the limits of API Gateway; throttling is left out.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
 """
@@ -93,11 +93,11 @@ class Gateway:
 def find_route(routes: Sequence[Route], method: str, path: str) -> Match | None:
     """The most specific route: a literal path before one with parameters, a greedy one last, then `$default`."""
     best: tuple[tuple[list[int], int], Match] | None = None
-    parts = path.strip("/").split("/")
+    parts = path.removeprefix("/").split("/")
     for route in routes:
         if route.method not in ("ANY", method):
             continue
-        matched = ([3], {}) if route.path == "$default" else _match(route.path.strip("/").split("/"), parts)
+        matched = ([3], {}) if route.path == "$default" else _match(route.path.removeprefix("/").split("/"), parts)
         if matched is None:
             continue
         rank = (matched[0], 0 if route.method == method else 1)

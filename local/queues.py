@@ -8,6 +8,7 @@ dead letters when it has been received too often.
 import asyncio
 import contextlib
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,10 @@ RECEIVE_LIMIT = 10
 """SQS hands out this many messages at once, at most."""
 
 Message = dict[str, Any]
+
+
+class SqsError(aiohttp.ClientError):
+    """SQS answered with an error."""
 
 
 class Sqs:
@@ -63,9 +68,9 @@ class Sqs:
             "Authorization": f"AWS4-HMAC-SHA256 Credential=test/20200101/{REGION}/sqs/aws4_request",
         }
         async with self._session.post(self._endpoint, json=parameters, headers=headers) as answer:
-            body: dict[str, Any] = await answer.json(content_type=None)
             if answer.status != 200:
-                raise RuntimeError(f"SQS answered {action} with {answer.status}: {body.get('message')}")
+                raise SqsError(f"{action} was answered with {answer.status}: {(await answer.text())[:200]}")
+            body: dict[str, Any] = await answer.json(content_type=None)
             return body
 
 
@@ -85,7 +90,8 @@ class Poller:
                 await self._slots.acquire()
                 try:
                     messages = await self._gather()
-                except aiohttp.ClientError:  # moto hung up; if it is gone for good, the stack notices
+                except (aiohttp.ClientError, TimeoutError) as error:  # if moto is gone for good, the stack notices
+                    print(f"Polling {self._source.queue_arn}: {error!r}", file=sys.stderr)
                     messages = []
                     await asyncio.sleep(0.5)
                 if messages:
@@ -111,7 +117,7 @@ class Poller:
             return
         failed = failed_items(result.payload, messages) if self._source.partial_failures else set()
         done = [message for message in messages if message["MessageId"] not in failed]
-        with contextlib.suppress(aiohttp.ClientError):  # not deleted is delivered again
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):  # not deleted is delivered again
             await self._sqs.delete(self._source.queue_arn, done)
 
 

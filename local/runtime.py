@@ -114,7 +114,16 @@ class Pool:
             self._write(f"START RequestId: {invocation.id} Version: $LATEST Pid: {environment.process.pid}")
             started = time.perf_counter()
             result = await self._run(environment, invocation)
-            self._report(invocation.id, (time.perf_counter() - started) * 1000, init_ms)
+            milliseconds = (time.perf_counter() - started) * 1000
+            self._report(invocation.id, milliseconds, init_ms)
+            self._runtime.observe(
+                function=self.function.name,
+                request_id=invocation.id,
+                pid=environment.process.pid,
+                milliseconds=round(milliseconds, 2),
+                init_milliseconds=None if init_ms is None else round(init_ms, 2),
+                failed=result.failed,
+            )
             return result
 
     async def _environment(self) -> tuple[Environment, bool]:
@@ -181,8 +190,12 @@ class Pool:
 class Runtime:
     """The Runtime API of every process of the stack, and the pools that use it."""
 
-    def __init__(self, *, stack_dir: Path, household: Household, endpoint: str) -> None:
+    def __init__(
+        self, *, stack_dir: Path, household: Household, endpoint: str, invocations_log: Path | None = None
+    ) -> None:
+        """`invocations_log` gets a line of JSON for every invocation: what ran, for how long, and whether it failed."""
         self.stack_dir = stack_dir
+        self._invocations_log = invocations_log
         self._household = household
         self._endpoint = endpoint
         self._by_port: dict[int, Environment] = {}
@@ -208,6 +221,11 @@ class Runtime:
         """`wanted` is what its queues together may ask for at once."""
         concurrency = function.reserved_concurrency or max(CONCURRENCY, wanted)
         return Pool(function, runtime=self, concurrency=concurrency)
+
+    def observe(self, **facts: Any) -> None:
+        if self._invocations_log is not None:
+            with self._invocations_log.open("a") as log:
+                log.write(json.dumps(facts) + "\n")
 
     async def start(self, pool: Pool) -> Environment:
         """Start a process of the function: a cold start."""

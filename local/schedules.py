@@ -1,9 +1,12 @@
 """Fire schedules: asynchronous invocations at a rate, with Lambda's retries and failure destination."""
 
 import asyncio
+import contextlib
 import json
 import uuid
 from datetime import UTC, datetime
+
+import aiohttp
 
 from local.queues import Sqs
 from local.runtime import Pool, Result
@@ -43,10 +46,11 @@ async def invoke_async(pool: Pool, sqs: Sqs, payload: str) -> None:
         result = await pool.invoke(payload.encode())
         if not result.failed:
             return
-    if function.dead_letters is not None:
-        await sqs.send(function.dead_letters, payload)
-    if function.on_failure is not None:
-        await sqs.send(function.on_failure, json.dumps(_failure(function, payload, result)))
+    with contextlib.suppress(aiohttp.ClientError, TimeoutError):  # Lambda does not promise it either
+        if function.dead_letters is not None:
+            await sqs.send(function.dead_letters, payload)
+        if function.on_failure is not None:
+            await sqs.send(function.on_failure, json.dumps(_failure(function, payload, result)))
 
 
 def _failure(function: Function, payload: str, result: Result) -> dict[str, object]:

@@ -147,7 +147,12 @@ async def _serving(
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=60))
         )
         runtime = await resources.enter_async_context(
-            Runtime(stack_dir=stack_dir, household=household, endpoint=endpoint)
+            Runtime(
+                stack_dir=stack_dir,
+                household=household,
+                endpoint=endpoint,
+                invocations_log=Path(env["INVOCATIONS_LOG"]) if env.get("INVOCATIONS_LOG") else None,
+            )
         )
         sqs = Sqs(http, endpoint)
         pools = {

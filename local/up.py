@@ -1,4 +1,9 @@
-"""`make up`: the laptop cloud in the foreground, until SIGINT or SIGTERM. `python -m local.up`"""
+"""`make up`: the laptop cloud in the foreground, until SIGINT or SIGTERM. `python -m local.up`
+
+Environment: STACK_DIR, <VENDOR>_BASE_URL and the vendors' keys, CALLBACK_BASE_URL, DEFAULT_VENDOR, DEFAULT_VOICES,
+JOB_DEADLINE_SECONDS, SEGMENT_ATTEMPTS, LEASE_SECONDS, SWEEP_SECONDS; INVOCATIONS_LOG names a file that gets a line
+of JSON for every invocation.
+"""
 
 import argparse
 import asyncio
@@ -45,6 +50,6 @@ def _greeting(facts: Facts, stack_dir: Path) -> str:
 
 
 if __name__ == "__main__":
-    arguments = argparse.ArgumentParser(prog="python -m local.up", description=__doc__)
+    arguments = argparse.ArgumentParser(prog="python -m local.up", description=__doc__.splitlines()[0])
     arguments.add_argument("--template", type=Path, default=ROOT / "template.yaml")
     sys.exit(asyncio.run(up(arguments.parse_args().template)))

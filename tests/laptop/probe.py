@@ -24,7 +24,7 @@ PROBE = Function(
 )
 
 
-async def until(condition: Callable[[], object], *, seconds: float = 5) -> None:
+async def until(condition: Callable[[], object], *, seconds: float = 30) -> None:
     """Wait for files and processes, which give no sign of their own."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - there is no event to wait for

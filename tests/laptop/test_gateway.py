@@ -72,6 +72,8 @@ def ask(
         ("POST", "/jobs", "$default", {}),
         ("GET", "/callbacks/t", "$default", {}),
         ("GET", "/jobs/7/more", "$default", {}),
+        ("GET", "/jobs/", "$default", {}),
+        ("GET", "//jobs", "$default", {}),
         ("GET", "/", "$default", {}),
     ],
 )

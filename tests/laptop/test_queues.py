@@ -85,7 +85,7 @@ def queue(moto: str) -> Queue:
 
 
 def poll(
-    moto: str, queue: Queue, handler: Handler, until: Callable[[FakePool], bool], *, seconds: float = 10, **source: Any
+    moto: str, queue: Queue, handler: Handler, until: Callable[[FakePool], bool], *, seconds: float = 30, **source: Any
 ) -> FakePool:
     """Poll until what is awaited has come."""
     pool = FakePool(handler)
@@ -163,7 +163,12 @@ def test_a_failed_message_returns_after_its_visibility_and_dies_after_its_last_r
 
     queue.send("cursed")
     dead: list[str] = []
-    pool = poll(moto, queue, fail, lambda _: bool(dead.extend(queue.dead()) or dead))
+
+    def died(_: FakePool) -> bool:
+        dead.extend(queue.dead())
+        return bool(dead)
+
+    pool = poll(moto, queue, fail, died)
 
     assert dead == ["cursed"]
     assert pool.bodies == ["cursed", "cursed"]

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from local.runtime import RESPONSE_LIMIT, Pool
+from local.process import Household
+from local.runtime import RESPONSE_LIMIT, Pool, Runtime
 from tests.laptop.probe import APP, PROBE, until
 
 WithPool = Callable[..., Any]
@@ -173,3 +174,28 @@ def test_a_process_has_a_tmp_of_its_own_that_goes_with_it(with_pool: WithPool, t
     folder = with_pool(gone)
 
     assert folder.is_relative_to(tmp_path)
+
+
+def test_invocations_can_be_observed(tmp_path: Path) -> None:
+    log = tmp_path / "invocations.jsonl"
+
+    async def main() -> None:
+        (tmp_path / "logs").mkdir()
+        with Household() as household:
+            runtime = Runtime(
+                stack_dir=tmp_path, household=household, endpoint="http://127.0.0.1:9", invocations_log=log
+            )
+            async with runtime:
+                pool = runtime.pool(PROBE)
+                await pool.invoke(b"{}")
+                await pool.invoke(b'{"raise": "secret words"}')
+                household.close()
+
+    asyncio.run(main())
+
+    cold, failed = [json.loads(line) for line in log.read_text().splitlines()]
+    assert (cold["function"], cold["failed"], failed["failed"]) == ("probe", False, True)
+    assert cold["init_milliseconds"] > 0
+    assert failed["init_milliseconds"] is None
+    assert cold["pid"] == failed["pid"]
+    assert "secret" not in log.read_text()

@@ -20,7 +20,7 @@ from local.process import ROOT
 from tests.laptop.probe import APP
 
 
-def wait_for(condition: Callable[[], Any], *, seconds: float = 15) -> Any:
+def wait_for(condition: Callable[[], Any], *, seconds: float = 60) -> Any:
     """What the condition says as soon as it says something."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
@@ -91,7 +91,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     stack = start(tmp_path_factory.mktemp("stack"), SWEEP_SECONDS="0.2", CONVAI_API_KEY="mine")
     yield stack
     stack.process.terminate()
-    assert stack.process.wait(10) == 0
+    assert stack.process.wait(30) == 0
 
 
 def test_stack_json_says_what_others_need(up: Up) -> None:
@@ -228,7 +228,7 @@ def test_an_interrupted_stack_leaves_nothing(tmp_path: Path) -> None:
 
     stack.process.send_signal(signal.SIGINT)
 
-    assert stack.process.wait(10) == 0
+    assert stack.process.wait(30) == 0
     assert stopped(family)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["lock", "logs"]
 
@@ -244,7 +244,7 @@ def test_a_stack_whose_aws_dies_says_so_and_ends(tmp_path: Path) -> None:
 
     os.kill(moto, signal.SIGKILL)
 
-    assert stack.process.wait(10) == 1
+    assert stack.process.wait(30) == 1
     assert not (tmp_path / "stack.json").exists()
 
 

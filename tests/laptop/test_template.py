@@ -100,7 +100,9 @@ def test_queues_schedules_and_routes_are_found() -> None:
 def test_the_template_that_is_deployed_is_wired_whole() -> None:
     _, wiring = read(ROOT / "template.yaml")
 
-    invoked = {each.function for each in (*wiring.queues, *wiring.schedules, *wiring.routes)}
+    invoked = {each.function for each in wiring.queues}
+    invoked |= {each.function for each in wiring.schedules}
+    invoked |= {each.function for each in wiring.routes}
     assert invoked == set(wiring.functions) == {each.name for each in (ROOT / "functions").iterdir() if each.is_dir()}
 
 
