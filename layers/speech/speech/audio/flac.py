@@ -6,7 +6,8 @@ from speech.audio import mpeg
 from speech.audio.layout import Layout, damaged, ends_in_text, several_files, truncated
 from speech.errors import UnusableAudio
 
-_MAX_FRAME = 2**21
+_MAX_FRAME = 2**18
+"""Far more than the largest frame an encoder makes: 16,384 samples of 24 bits in stereo."""
 
 
 def read(data: bytes) -> Layout:

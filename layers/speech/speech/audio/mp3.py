@@ -2,6 +2,7 @@
 
 from speech.audio import mpeg
 from speech.audio.layout import Layout, damaged, is_padding, leftover, several_files, truncated
+from speech.audio.recognise import AUDIO, recognise
 from speech.errors import UnusableAudio
 
 # Encoder delay and padding, 12 bits each, that a decoder may drop.
@@ -37,6 +38,8 @@ def read(data: bytes) -> Layout:
     if tag is None or tag.frames is None or not tag.gapless:
         first = starts[1] if tag else start
         data = mpeg.info_frame(header, count, end - first) + data[first:end]
+    elif end - start < len(data):
+        data = data[start:end]  # libsndfile stumbles over padding and over a second ID3 tag
     frames = count * header.samples
     return Layout("mp3", header.sample_rate, header.channels, frames, data, slack=_MAX_GAPLESS + header.samples)
 
@@ -83,8 +86,8 @@ def _broken_chain(data: bytes, pos: int, header: mpeg.Header) -> UnusableAudio:
     rest = data[pos : pos + 4]
     if len(rest) < 4 and rest.startswith(b"\xff"):
         return truncated("The last frame is cut off.")
-    if mpeg.header_at(data, pos) and mpeg.begins(data, pos):
-        return several_files("Frames of another kind follow.")
+    if recognise(data[pos:]) in AUDIO:
+        return leftover(data, pos)
     at = data.find(b"\xff", pos + 1)
     while at != -1:
         if data[at + 1 : at + 2] and data[at + 1] | 1 == header.second_byte:

@@ -27,7 +27,7 @@ _MEDIA_TYPE = re.compile(r"[\w.+-]{1,40}/[\w.+-]{1,40}")
 
 @dataclass(frozen=True, slots=True)
 class VerifiedAudio:
-    """Audio that may be kept. `data` is what came, or the same samples with a mended header.
+    """Audio that may be kept. `data` is what came, or the same samples with a mended header and no tags around them.
 
     `frames` counts the samples per channel that decoding `data` gives at `sample_rate`.
     """
@@ -90,7 +90,9 @@ def _listen(structure: Layout, longest: float, characters: int | None) -> tuple[
 
     frames = 0
     total = power = 0.0
-    with opened(structure.data) as file:
+    centre = None
+    # A float WAV may hold anything; what overflows is refused below.
+    with opened(structure.data) as file, numpy.errstate(over="ignore", invalid="ignore"):
         rate, channels = file.samplerate, file.channels
         if channels != structure.channels or not layout.MIN_SAMPLE_RATE <= rate <= layout.MAX_SAMPLE_RATE:
             raise damaged(f"The decoder finds {channels} channels at {rate} Hz.")
@@ -99,7 +101,9 @@ def _listen(structure: Layout, longest: float, characters: int | None) -> tuple[
             frames += len(block)
             if frames > limit:
                 raise _implausible(frames / rate, characters)
-            samples = block.reshape(-1)
+            if centre is None:
+                centre = block.mean()
+            samples = block.reshape(-1) - centre  # a large constant would drown the rest in rounding
             total += float(samples.sum(dtype=numpy.float64))
             power += float(numpy.dot(samples, samples))
     count = max(frames * channels, 1)
