@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from local.emulators.convai import ConvaiEmulator
 from local.emulators.creatify import CreatifyEmulator
+from local.emulators.dify import DifyEmulator
+from local.emulators.playht import PlayhtEmulator
 from local.emulators.voiceai import VoiceaiEmulator
 
 Wait = Callable[[Callable[[], Any]], Any]
@@ -135,3 +137,29 @@ def decoded(audio: bytes) -> tuple[NDArray[numpy.float64], int]:
 @pytest.fixture(name="decoded")
 def decoded_fixture() -> Callable[[bytes], tuple[NDArray[numpy.float64], int]]:
     return decoded
+
+
+@pytest.fixture
+def dify() -> Iterator[DifyEmulator]:
+    with DifyEmulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def dify_client(dify: DifyEmulator) -> Iterator[httpx.Client]:
+    headers = {"Authorization": "Bearer app-key"}
+    with httpx.Client(base_url=f"{dify.url}/v1", headers=headers, timeout=10, verify=PLAIN) as client:
+        yield client
+
+
+@pytest.fixture
+def playht() -> Iterator[PlayhtEmulator]:
+    with PlayhtEmulator(pace=0.05) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def playht_client(playht: PlayhtEmulator) -> Iterator[httpx.Client]:
+    headers = {"Authorization": "Bearer key", "X-USER-ID": "user", "Accept": "application/json"}
+    with httpx.Client(base_url=playht.url, headers=headers, timeout=10, verify=PLAIN) as client:
+        yield client
