@@ -1,0 +1,109 @@
+"""The moto server does what AWS does where moto alone would not."""
+
+import threading
+import time
+import uuid
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+
+@pytest.fixture
+def table(moto: str) -> Any:
+    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1")
+    return session.resource("dynamodb", endpoint_url=moto).create_table(
+        TableName=f"t-{uuid.uuid4()}",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+    )
+
+
+def put(table: Any, sk: str, value: int, **more: Any) -> dict[str, Any]:
+    return {"Put": {"TableName": table.name, "Item": {"pk": "p", "sk": sk, "value": value}, **more}}
+
+
+def refused(table: Any) -> dict[str, Any]:
+    """An operation that makes its transaction fail."""
+    key = {"pk": "p", "sk": "nowhere"}
+    return {"ConditionCheck": {"TableName": table.name, "Key": key, "ConditionExpression": "attribute_exists(pk)"}}
+
+
+def transact(table: Any, *operations: dict[str, Any]) -> None:
+    table.meta.client.transact_write_items(TransactItems=list(operations))
+
+
+def value(table: Any, sk: str) -> int | None:
+    item = table.get_item(Key={"pk": "p", "sk": sk}).get("Item")
+    return None if item is None else int(item["value"])
+
+
+def test_a_failed_transaction_changes_nothing(table: Any) -> None:
+    transact(table, put(table, "old", 1), put(table, "gone", 1))
+    update = {
+        "TableName": table.name,
+        "Key": {"pk": "p", "sk": "old"},
+        "UpdateExpression": "SET #v = :two",
+        "ExpressionAttributeNames": {"#v": "value"},
+        "ExpressionAttributeValues": {":two": 2},
+    }
+    delete = {"TableName": table.name, "Key": {"pk": "p", "sk": "gone"}}
+
+    with pytest.raises(ClientError, match="TransactionCanceled"):
+        transact(table, put(table, "new", 2), {"Update": update}, {"Delete": delete}, refused(table))
+
+    assert (value(table, "old"), value(table, "gone"), value(table, "new")) == (1, 1, None)
+
+
+def test_a_failed_transaction_leaves_alone_what_others_write(table: Any) -> None:
+    stop = threading.Event()
+
+    def fail_again_and_again() -> None:
+        while not stop.is_set():
+            with pytest.raises(ClientError):
+                transact(table, put(table, "new", 2), refused(table))
+
+    thread = threading.Thread(target=fail_again_and_again)
+    thread.start()
+    for number in range(30):
+        table.put_item(Item={"pk": "p", "sk": f"other-{number}", "value": number})
+    stop.set()
+    thread.join()
+
+    assert [value(table, f"other-{number}") for number in range(30)] == list(range(30))
+    assert value(table, "new") is None
+
+
+def test_a_transaction_costs_the_same_in_a_large_table(table: Any) -> None:
+    with table.batch_writer() as batch:
+        for number in range(1500):
+            batch.put_item(Item={"pk": "p", "sk": f"row-{number}", "value": number, "text": "x" * 200})
+
+    started = time.monotonic()
+    transact(table, *(put(table, f"new-{number}", number) for number in range(100)))
+
+    # Copying 1,500 rows a hundred times takes more than a minute.
+    assert time.monotonic() - started < 10
+    assert value(table, "new-99") == 99
+
+
+def test_of_racing_conditional_writes_one_wins(table: Any) -> None:
+    wins: list[int] = []
+
+    def race(number: int) -> None:
+        for sk in map(str, range(10)):
+            try:
+                transact(table, put(table, sk, number, ConditionExpression="attribute_not_exists(pk)"))
+            except ClientError:
+                continue
+            wins.append(number)
+
+    threads = [threading.Thread(target=race, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(wins) == 10
