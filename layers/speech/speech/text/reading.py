@@ -216,7 +216,7 @@ def _not_text(data: bytes) -> NotText:
 _NEWLINES = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _SILENT = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ud800-\udfff]+")
 # Letters and digits of any script (not the fillers that count as letters), and signs that are read out.
-_SOUNDS = re.compile(r"[^\W_\u115f\u1160\u3164\uffa0]|[$€£¥¢₩₹₽₺₴%‰&@§°]")
+SOUNDS = re.compile(r"[^\W_\u115f\u1160\u3164\uffa0]|[$€£¥¢₩₹₽₺₴%‰&@§°]")
 
 
 def clean_text(text: str) -> str:
@@ -226,7 +226,7 @@ def clean_text(text: str) -> str:
     and emoji do not, since most voices are silent on them.
     """
     cleaned = _SILENT.sub("", _NEWLINES.sub("\n", text))
-    if not _SOUNDS.search(cleaned):
+    if not SOUNDS.search(cleaned):
         if cleaned.strip():
             raise EmptyText(
                 "The text holds only punctuation or symbols. Write words or numbers for the voice to speak."
@@ -240,7 +240,7 @@ def spoken_length(text: str) -> int:
 
     A floor for plausibility, not an estimate: a digit or an ideograph sounds longer than a letter.
     """
-    return sum(1 for _ in _SOUNDS.finditer(text))
+    return sum(1 for _ in SOUNDS.finditer(text))
 
 
 # --- Front matter ----------------------------------------------------------------------------

@@ -1,0 +1,340 @@
+"""Cutting text: into sentences for subtitles, and into pieces for vendors, at code point offsets."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from speech.text.reading import SOUNDS
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One vendor call's worth of a text: offsets in code points and in bytes of the text's UTF-8."""
+
+    start: int
+    end: int
+    byte_start: int
+    byte_end: int
+    text: str
+
+
+def sentences(text: str, *, language: str | None = None) -> list[Span]:
+    """The sentences of a clean text, in order; what lies before, between and after them is white space only.
+
+    A sentence never crosses a paragraph. One that makes no sound joins the one before it, unless its
+    whole paragraph makes none. `language` is a BCP 47 tag; English is assumed without one.
+    """
+    return list(_sentences(text, (0, len(text)), language, _inside_graphemes(text)))
+
+
+def cut(text: str, *, limit: int, language: str | None = None) -> list[Piece]:
+    """Pieces of at most `limit` code points of a clean text, cut where a reader would draw breath.
+
+    Whole paragraphs are packed while they fit; one that does not fit is cut at sentence ends, then at
+    clause punctuation, white space, and between graphemes. Every piece makes a sound, none begins or
+    ends with white space, and all that is not white space is in exactly one piece. Left out is only
+    what is silent and fits no neighbour: the rest of a rule longer than the limit, a text of dots.
+    """
+    if limit < 1:
+        raise ValueError(f"A limit of {limit} characters.")
+    inside = _inside_graphemes(text)
+    packer = _Packer(text, limit, inside)
+    for paragraph in _voiced(text, _paragraphs(text, (0, len(text)), inside)):
+        if not packer.add(paragraph):
+            for sentence in _voiced(text, _sentences(text, paragraph, language, inside)):
+                if not packer.add(sentence):
+                    packer.carve(sentence)
+    return list(_pieces(text, packer.finish()))
+
+
+# --- Packing ---------------------------------------------------------------------------------
+
+# In order of preference, what ends a part of a sentence. A full stop comes late: a sentence was cut
+# at those that end one, so the rest are mostly abbreviations.
+_BREATHS = (
+    re.compile(r"""(?:[;:!?…—–]["'”’»)\]]*(?=\s)|[。！？；：…]["”’」』）】》]*)"""),
+    re.compile(r"""(?:[,،][”’»)\]"']*(?=\s)|[、，،])"""),
+    re.compile(r"""[.)\]]["'”’»]*(?=\s)"""),
+)
+_SPACES = re.compile(r"\s+")
+
+
+class _Packer:
+    """Fills one piece at a time with neighbouring spans."""
+
+    def __init__(self, text: str, limit: int, inside: bytearray) -> None:
+        self._text = text
+        self._limit = limit
+        self._inside = inside
+        self._done: list[Span] = []
+        self._open: Span | None = None
+
+    def add(self, span: Span) -> bool:
+        """Take the span whole, in the open piece or in a new one. False when it is too long for any."""
+        start, end = span
+        if self._open and end - self._open[0] <= self._limit:
+            self._open = (self._open[0], end)
+            return True
+        if end - start <= self._limit:
+            self._close()
+            self._open = span
+            return True
+        # What is cut anyway may fill up a short piece, such as a heading, but not a decent one.
+        if self._open and self._open[1] - self._open[0] > self._limit // 2:
+            self._close()
+        return False
+
+    def carve(self, span: Span) -> None:
+        """Take a span that is longer than the limit, in parts."""
+        start, end = span
+        if self._open:
+            start = self._open[0]
+            self._open = None
+        last_sound = _last_sound(self._text, start, end)
+        while end - start > self._limit:
+            at = self._breath(start, last_sound)
+            self._done.append(_trimmed(self._text, (start, at), self._inside))
+            start = _trimmed(self._text, (at, end), self._inside)[0]
+        self._open = (start, end)
+
+    def finish(self) -> list[Span]:
+        """The pieces; silent ones join the one before, or the one after, or are left out."""
+        self._close()
+        return list(_voiced(self._text, self._done, self._limit))
+
+    def _close(self) -> None:
+        if self._open:
+            self._done.append(self._open)
+        self._open = None
+
+    def _breath(self, start: int, last_sound: int) -> int:
+        """The best place to end a piece that begins at `start`, leaving a sound on both sides if that can be."""
+        top = start + self._limit
+        first = SOUNDS.search(self._text, start, top)
+        bottom = first.end() if first else start + 1
+        if bottom <= last_sound:
+            top = min(top, last_sound)
+        half = max(bottom, start + self._limit // 2)
+        for breath in _BREATHS:
+            # One more character to see the white space after the mark.
+            ends = [each.end() for each in breath.finditer(self._text, half - 1, top + 1)]
+            for at in reversed(ends):
+                if half <= at <= top and not self._inside[at]:
+                    return at
+        for each in reversed(list(_SPACES.finditer(self._text, bottom, top + 1))):
+            if each.start() <= top and not self._inside[each.start()] and not self._inside[each.end()]:
+                return each.start()
+        # The last resort leaves no sound behind, the very last is inside a grapheme longer than the limit.
+        whole = (
+            at for highest in (top, start + self._limit) for at in range(highest, start, -1) if not self._inside[at]
+        )
+        return next(whole, start + self._limit)
+
+
+def _pieces(text: str, spans: list[Span]) -> Iterator[Piece]:
+    position, byte = 0, 0
+    for start, end in spans:
+        byte_start = byte + len(text[position:start].encode())
+        part = text[start:end]
+        position, byte = end, byte_start + len(part.encode())
+        yield Piece(start=start, end=end, byte_start=byte_start, byte_end=byte, text=part)
+
+
+def _voiced(text: str, spans: Iterable[Span], limit: int | None = None) -> Iterator[Span]:
+    """Join what makes no sound to the one before, else to the one after; leave it out if it fits neither."""
+    held: Span | None = None
+    held_sounds = False
+    for start, end in spans:
+        sounds = SOUNDS.search(text, start, end) is not None
+        if held and not (sounds and held_sounds) and (limit is None or end - held[0] <= limit):
+            held = (held[0], end)
+            held_sounds = sounds or held_sounds
+            continue
+        if held and held_sounds:
+            yield held
+        held, held_sounds = (start, end), sounds
+    if held and held_sounds:
+        yield held
+
+
+# --- Sentences -------------------------------------------------------------------------------
+
+# A blank line, or a line that begins a list item, a heading or a turn of dialogue.
+_PARAGRAPH = re.compile(r"\n[^\S\n]*\n\s*|\n(?=[ \t]*(?:[-*+•–—]|#{1,6}|\d{1,3}[.)])[ \t])")
+
+_WINDOW = 2_048
+_MARGIN = 64
+_LONG = 300
+
+_QUOTES = frozenset("\"'“”„‟‘’‚«»‹›()[]{}「」『』【】（）［］｛｝《》〈〉〔〕*_")
+_CLOSERS = re.compile(r"""(?:[^\S\n]?»(?=\s|\Z)|[)\]}"'”’»›」』】）》〉〕］｝*_]|[“‘«‹](?=[\s)\]}"'”’»›]|\Z))*\s*""")
+_OPENERS = re.compile(r"""[\s"'“”„‟‘‚«»‹›(\[—–-]*""")
+_UNQUOTED = str.maketrans(dict.fromkeys('"“”„‟‘‚«»‹›()[]{}「」『』【】（）［］｛｝《》〈〉〔〕', " "))
+
+
+def _words(line: str) -> frozenset[str]:
+    return frozenset(line.split())
+
+
+# Kept to those that hardly ever end a sentence; sentencex knows most others by language.
+_ABBREVIATIONS = _words(
+    "dr mr mrs ms prof sr sra srta dra rev hon vs cf viz approx e.g i.e al mme mlle mm d.h z.b bzw ca evtl ggf inkl "
+    "exkl dvs t.ex bl.a resp sig dott dott.ssa ing avv pl p.ex núm tel np tzw tzn tj hab ul inż mgr т.е ул им "
+    "mevr dhr bijv d.w.z drs डॉ د"
+)
+_BEFORE_NUMBERS = _words("no nr n nº núm num p pp pg pág s str st art fig vol cap kap bd kl № д стр рис")
+_LAST_WORD = re.compile(r"([^\s\"'“„‘«(\[]+)\.\Z")
+_LIST_MARK = re.compile(r"\W*(?:\d{1,3}|[^\W\d_])[.)]")
+
+
+def _paragraphs(text: str, span: Span, inside: bytearray) -> Iterator[Span]:
+    start, end = span
+    breaks = [each.start() for each in _PARAGRAPH.finditer(text, start, end)]
+    return _filled(text, [start, *breaks, end], inside)
+
+
+def _sentences(text: str, span: Span, language: str | None, inside: bytearray) -> Iterator[Span]:
+    for start, end in _paragraphs(text, span, inside):
+        paragraph = text[start:end]
+        breaks = [start + at for at in _breaks(paragraph, language) if not inside[start + at]]
+        spans = list(_filled(text, [start, *breaks, end], inside))
+        yield from list(_voiced(text, spans)) or [(start, end)]
+
+
+def _breaks(paragraph: str, language: str | None) -> Iterator[int]:
+    """Where sentences begin, but the first. Quotations are one sentence until they get too long for one."""
+    cased = not paragraph.islower()
+    start = 0
+    for at in [*_repaired(paragraph, _found(paragraph, language), cased), len(paragraph)]:
+        if at - start > _LONG:
+            part = paragraph[start:at]
+            # sentencex lets nothing break a pair of quotes or brackets, and any two make a pair.
+            unquoted = part.translate(_UNQUOTED)
+            if unquoted != part:
+                yield from (start + each for each in _repaired(part, _found(unquoted, language), cased))
+        if at < len(paragraph):
+            yield at
+        start = at
+
+
+def _found(paragraph: str, language: str | None) -> list[int]:
+    """What sentencex says, asked about a window at a time: an open « makes it take quadratic time."""
+    code = (language or "en").replace("_", "-").split("-")[0].lower()
+    # A single line end is a space; and "A\u2009." with any space but ASCII's makes sentencex 1.0.32 panic.
+    flat = re.sub(r"\s", " ", paragraph)
+    found: list[int] = []
+    start = 0
+    while True:
+        window = flat[start : start + _WINDOW]
+        is_last = start + _WINDOW >= len(flat)
+        edge = len(window) if is_last else _WINDOW - _MARGIN
+        found += [
+            start + at for at in _asked(code, window) if 0 < at < edge and start + at > (found[-1] if found else 0)
+        ]
+        if is_last:
+            return found
+        if found and found[-1] > start + _WINDOW // 2:
+            start = found[-1]
+        else:
+            start += max(window.rfind(" ", 0, edge) + 1, _WINDOW // 2)
+
+
+def _asked(code: str, window: str) -> list[int]:
+    from sentencex import get_sentence_boundaries
+
+    try:
+        return [each["start_index"] for each in get_sentence_boundaries(code, window)]
+    except BaseException as error:
+        # A panic in Rust: no Exception, of a type that cannot be imported. No sentences is an answer.
+        if type(error).__name__ != "PanicException":
+            raise
+        return []
+
+
+def _repaired(text: str, found: list[int], cased: bool) -> Iterator[int]:
+    """Put closing quotes with what they close, opening ones with what they open, and mend false ends."""
+    previous = 0
+    for each in found:
+        at = each
+        while at > previous and (text[at - 1].isspace() or text[at - 1] in _QUOTES):
+            at -= 1
+        closers = _CLOSERS.match(text, at, at + _MARGIN)
+        at = closers.end() if closers else at
+        if previous < at < len(text) and not _goes_on(text, previous, at, cased):
+            yield at
+            previous = at
+
+
+def _goes_on(text: str, start: int, at: int, cased: bool) -> bool:
+    """Whether the sentence that begins at `start` does not really end before `at`."""
+    if text[at - 1] in ".!?":  # no white space: J.-C.
+        return True
+    opened = _OPENERS.match(text, at, at + _MARGIN)
+    after = text[opened.end() : opened.end() + 2] if opened else ""
+    if cased and after[:1].islower() and not after[1:].isupper():  # iPhone may begin one
+        return True
+    tail = text[max(start, at - _MARGIN) : at].rstrip()
+    if at - start <= _MARGIN and _LIST_MARK.fullmatch(tail):
+        return True
+    last = _LAST_WORD.search(tail)
+    word = last[1].lower() if last else ""
+    return word in _ABBREVIATIONS or (word in _BEFORE_NUMBERS and after[:1].isdigit())
+
+
+# --- Spans -----------------------------------------------------------------------------------
+
+
+def _filled(text: str, edges: list[int], inside: bytearray) -> Iterator[Span]:
+    """The spans between the edges, without the white space around them; none that is only white space."""
+    for edge, following in pairwise(edges):
+        start, end = _trimmed(text, (edge, following), inside)
+        if start < end:
+            yield start, end
+
+
+def _trimmed(text: str, span: Span, inside: bytearray) -> Span:
+    """The span without white space around it, except where that is part of a grapheme."""
+    start, end = span
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    if start == end:
+        return start, end
+    while start > span[0] and inside[start]:
+        start -= 1
+    while end < span[1] and inside[end]:
+        end += 1
+    return start, end
+
+
+def _last_sound(text: str, start: int, end: int) -> int:
+    return next((at for at in range(end - 1, start, -1) if SOUNDS.match(text, at)), start)
+
+
+_FLAGS = re.compile("[\U0001f1e6-\U0001f1ff]+")  # in pairs, from the first
+_JOINING = r"[\p{GCB=Extend}\p{GCB=ZWJ}\p{GCB=SpacingMark}\p{GCB=Prepend}\p{GCB=L}\p{GCB=V}\p{GCB=T}\r]"
+
+
+def _inside_graphemes(text: str) -> bytearray:
+    """One byte per offset: 1 where a cut would fall inside a grapheme."""
+    import regex
+
+    inside = bytearray(len(text) + 1)
+    if text.isascii():
+        return inside
+    for flags in _FLAGS.finditer(text):
+        start, end = flags.span()
+        inside[start + 1 : end : 2] = b"\x01" * ((end - start) // 2)
+    # Without the flags, on a row of which \X takes quadratic time. Most texts have no character that
+    # joins another, and finding that out is twenty times cheaper.
+    plain = _FLAGS.sub(lambda flags: "x" * len(flags[0]), text)
+    if regex.search(_JOINING, plain):
+        for each in regex.finditer(r"\X", plain):
+            start, end = each.span()
+            if end - start > 1:
+                inside[start + 1 : end] = b"\x01" * (end - start - 1)
+    return inside
