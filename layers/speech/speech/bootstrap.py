@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from speech.usecases.start_segment import StartSegmentUseCase
     from speech.usecases.sweep import Sweep
     from speech.usecases.vendor_callback import VendorCallback
-    from speech.vendors.base import Vendor, VendorHttp
+    from speech.vendors.base import Vendor
+    from speech.vendors.http import VendorClient
 
 
 class Services:
@@ -43,7 +44,7 @@ class Services:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._http: dict[str, VendorHttp] = {}
+        self._http: dict[str, VendorClient] = {}
 
     # --- Ports -------------------------------------------------------------------------------
 
@@ -130,7 +131,9 @@ class Services:
                 local=self.settings.local,
                 deadline_seconds=self.settings.vendor_deadline_seconds,
             )
-        return vendor_class(name)(self._http[name], self.keys.vendor_keys(fresh=fresh_keys))
+        # A check may need several calls; together they must fit into one lease.
+        http = self._http[name].within(self.settings.vendor_deadline_seconds)
+        return vendor_class(name)(http, self.keys.vendor_keys(fresh=fresh_keys))
 
     # --- Verbs -------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from speech.errors import (
 from speech.ids import derived_job_id, new_job_id, segment_key
 from speech.jobs import Cost, Job, JobStatus, Source, Spec
 from speech.messages import DeliverEvent, StartSegment
+from speech.observability import count
 from speech.ports import Clock, Delivery, Dispatcher, JobStore, TextStore
 from speech.problems import problem_from
 from speech.segments import Segment
@@ -131,6 +132,8 @@ class AcceptJob:
         if job.status is JobStatus.ACCEPTED:
             job = self._begin(job, rows[SEGMENTS_AT_CREATION:])
         self._send(job, spec, rows)
+        count("JobsAccepted")
+        count("CharactersAccepted", len(cleaned))
         return Accepted(job, created=True)
 
     def find(self, arrival: Arrival) -> Job | None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from speech import problems, segments
+from speech.egress import EgressRefused
 from speech.errors import (
     StaleWrite,
     UnsupportedOperation,
@@ -67,7 +68,7 @@ class CheckSegmentUseCase:
             wait = error.retry_after or self._slow(error)
             problem = problems.problem_from(error, job_id=job.id)
             self.settle.not_yet(segment, check_after=wait, delayed=True, problem=problem)
-        except VendorError as error:
+        except (VendorError, EgressRefused) as error:
             if not error.retryable:
                 self.settle.call_failed(job, segment, error)
                 return
@@ -106,7 +107,7 @@ class CheckSegmentUseCase:
                 self.settle.ambiguous(job, taken, problem)
                 return
             found = StillWorking(vendor_job_id=hint, check_after=0)
-        except VendorError:
+        except (VendorError, EgressRefused):
             self.settle.unknown_outcome(taken, problem, delay=CHECK_AFTER_SECONDS * 2.0 ** min(taken.checks, 4))
             return
         if found is None:

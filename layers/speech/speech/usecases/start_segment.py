@@ -5,6 +5,7 @@ from typing import Protocol
 
 from speech import problems, segments
 from speech.callbacks import callback_url
+from speech.egress import EgressRefused
 from speech.errors import StaleWrite, UnusableAudio, VendorAmbiguous, VendorError, VendorUnauthorized
 from speech.jobs import Job, JobStatus, Spec
 from speech.messages import StartSegment
@@ -95,7 +96,7 @@ class StartSegmentUseCase:
             else:
                 self.settle.call_failed(job, calling, error)
             return
-        except VendorError as error:
+        except (VendorError, EgressRefused) as error:
             self.settle.call_failed(job, calling, error)
             return
         count("CharactersSent", segment.characters)

@@ -1,7 +1,8 @@
 """The HTTP client that adapters share: one total deadline, byte caps, vetted addresses, no redirects, no retries.
 
-Built on httpcore, the engine under httpx: it takes the address already split, so the guard and the client
-cannot read it differently, and it lets us own the socket. Import this module only where vendors are called.
+httpx over a transport of our own, because httpx lets nobody own the socket and its engine httpcore does: there the
+guard vets what is really connected to, and the deadline bounds every operation. Import this module only where
+vendors are called.
 """
 
 import contextvars
@@ -12,11 +13,13 @@ import json as jsonlib
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from typing import Any
 from urllib.parse import urlencode
 
 import httpcore
+import httpx
 
 from speech import __version__, egress
 from speech.errors import VendorAmbiguous, VendorMisbehaved, VendorUnavailable
@@ -162,6 +165,40 @@ def _trust() -> ssl.SSLContext:
     return httpcore.default_ssl_context()
 
 
+class _Body(httpx.SyncByteStream):
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._stream
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _Transport(httpx.BaseTransport):
+    """What httpx's own transport does, over connections that the guard opens. Errors stay httpcore's."""
+
+    def __init__(self, pool: httpcore.ConnectionPool) -> None:
+        self._pool = pool
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        url = httpcore.URL(
+            scheme=request.url.raw_scheme, host=request.url.raw_host, port=request.url.port, target=request.url.raw_path
+        )
+        answer = self._pool.handle_request(
+            httpcore.Request(
+                request.method, url, headers=request.headers.raw, content=request.read(), extensions=request.extensions
+            )
+        )
+        return httpx.Response(
+            answer.status, headers=answer.headers, stream=_Body(answer.stream), extensions=answer.extensions
+        )
+
+    def close(self) -> None:
+        self._pool.close()
+
+
 class Outbound:
     """Connections to vetted addresses, kept for the next call. For one thread at a time.
 
@@ -178,7 +215,7 @@ class Outbound:
     ) -> None:
         self._guard = _Guard(local=local, private=private, resolve=resolve)
         self._ssl_context = ssl_context
-        self._pool: httpcore.ConnectionPool | None = None
+        self._client: httpx.Client | None = None
         self._used_at = 0.0
 
     def exchange(
@@ -197,23 +234,17 @@ class Outbound:
         that counts, as with every refusal: of the body as much is kept as came, 64 KB at most.
         """
         host = f"[{target.host}]" if ":" in target.host else target.host
-        if target.port != (443 if target.scheme == "https" else 80):
-            host += f":{target.port}"
-        sent = [("Host", host), ("User-Agent", USER_AGENT), ("Accept-Encoding", "identity"), *headers.items()]
-        if body or method == "POST":
-            sent.append(("Content-Length", str(len(body))))
-        url = httpcore.URL(
-            scheme=target.scheme.encode(), host=target.host.encode(), port=target.port, target=target.path.encode()
+        request = httpx.Request(
+            method,
+            f"{target.scheme}://{host}:{target.port}/",
+            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers},
+            content=body,
+            # Path and query go out as they are: a signed address must not be spelled in another way.
+            extensions={"timeout": {"pool": seconds}, "target": target.path.encode()},
         )
         token = _ends_at.set(time.monotonic() + seconds)
         try:
-            with self._connections(target.scheme).stream(
-                method,
-                url,
-                headers=[(name, value) for name, value in sent],
-                content=body or None,
-                extensions={"timeout": {"pool": seconds}},
-            ) as response:
+            with closing(self._connections(target.scheme).send(request, stream=True)) as response:
                 return _read(response, limit)
         except (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout) as error:
             raise NotSent from error
@@ -225,34 +256,35 @@ class Outbound:
 
     def close(self) -> None:
         """Close every connection."""
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
-    def _connections(self, scheme: str) -> httpcore.ConnectionPool:
+    def _connections(self, scheme: str) -> httpx.Client:
         # A frozen environment does not notice that its connections died meanwhile; only the wall clock tells.
-        if self._pool is not None and abs(time.time() - self._used_at) > KEEP_ALIVE_SECONDS:
+        if self._client is not None and abs(time.time() - self._used_at) > KEEP_ALIVE_SECONDS:
             self.close()
-        if self._pool is None:
-            self._pool = httpcore.ConnectionPool(
+        if self._client is None:
+            pool = httpcore.ConnectionPool(
                 ssl_context=self._ssl_context or (_trust() if scheme == "https" else None),
                 max_connections=10,
                 keepalive_expiry=KEEP_ALIVE_SECONDS,
                 network_backend=self._guard,
             )
-        return self._pool
+            self._client = httpx.Client(transport=_Transport(pool), trust_env=False, follow_redirects=False)
+        return self._client
 
 
-def _read(response: httpcore.Response, limit: Callable[[bytes], int] | None) -> Reply:
-    whole = limit is not None and 200 <= response.status < 300
+def _read(response: httpx.Response, limit: Callable[[bytes], int] | None) -> Reply:
+    whole = limit is not None and 200 <= response.status_code < 300
     headers: dict[str, str] = {}
-    for raw_name, raw_value in response.headers:
+    for raw_name, raw_value in response.headers.raw:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     body = bytearray()
     largest = 0
     try:
-        for chunk in response.iter_stream():
+        for chunk in response.iter_raw():
             body += chunk
             largest = largest or (limit(bytes(body[:512])) if limit and whole else MAX_ERROR)
             if len(body) > largest:
@@ -263,7 +295,7 @@ def _read(response: httpcore.Response, limit: Callable[[bytes], int] | None) -> 
         if whole:
             raise
         # The status was the answer; the page that came with it is evidence, whole or not.
-    return Reply(status=response.status, headers=headers, body=bytes(body if whole else body[:MAX_ERROR]))
+    return Reply(status=response.status_code, headers=headers, body=bytes(body if whole else body[:MAX_ERROR]))
 
 
 class VendorClient:
