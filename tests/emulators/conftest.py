@@ -35,7 +35,7 @@ def convai() -> Iterator[ConvaiEmulator]:
 
 @pytest.fixture
 def convai_client(convai: ConvaiEmulator) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=convai.url, headers={"CONVAI-API-KEY": "key"}, timeout=10, verify=PLAIN) as client:
+    with httpx.Client(base_url=convai.url, headers={"CONVAI-API-KEY": "key"}, timeout=30, verify=PLAIN) as client:
         yield client
 
 
@@ -48,7 +48,7 @@ def voiceai() -> Iterator[VoiceaiEmulator]:
 @pytest.fixture
 def voiceai_client(voiceai: VoiceaiEmulator) -> Iterator[httpx.Client]:
     with httpx.Client(
-        base_url=voiceai.url, headers={"Authorization": "Bearer vk_key"}, timeout=10, verify=PLAIN
+        base_url=voiceai.url, headers={"Authorization": "Bearer vk_key"}, timeout=30, verify=PLAIN
     ) as client:
         yield client
 
@@ -62,7 +62,7 @@ def creatify() -> Iterator[CreatifyEmulator]:
 @pytest.fixture
 def creatify_client(creatify: CreatifyEmulator) -> Iterator[httpx.Client]:
     headers = {"X-API-ID": "id", "X-API-KEY": "key"}
-    with httpx.Client(base_url=creatify.url, headers=headers, timeout=10, verify=PLAIN) as client:
+    with httpx.Client(base_url=creatify.url, headers=headers, timeout=30, verify=PLAIN) as client:
         yield client
 
 
@@ -71,12 +71,12 @@ def wait() -> Wait:
     """Ask until the answer is true, and return it."""
 
     def until(ask: Callable[[], Any]) -> Any:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             if answer := ask():
                 return answer
             threading.Event().wait(0.01)
-        raise AssertionError("It did not happen within ten seconds.")
+        raise AssertionError("It did not happen within thirty seconds.")
 
     return until
 
@@ -148,7 +148,7 @@ def dify() -> Iterator[DifyEmulator]:
 @pytest.fixture
 def dify_client(dify: DifyEmulator) -> Iterator[httpx.Client]:
     headers = {"Authorization": "Bearer app-key"}
-    with httpx.Client(base_url=f"{dify.url}/v1", headers=headers, timeout=10, verify=PLAIN) as client:
+    with httpx.Client(base_url=f"{dify.url}/v1", headers=headers, timeout=30, verify=PLAIN) as client:
         yield client
 
 
@@ -161,5 +161,5 @@ def playht() -> Iterator[PlayhtEmulator]:
 @pytest.fixture
 def playht_client(playht: PlayhtEmulator) -> Iterator[httpx.Client]:
     headers = {"Authorization": "Bearer key", "X-USER-ID": "user", "Accept": "application/json"}
-    with httpx.Client(base_url=playht.url, headers=headers, timeout=10, verify=PLAIN) as client:
+    with httpx.Client(base_url=playht.url, headers=headers, timeout=30, verify=PLAIN) as client:
         yield client

@@ -475,15 +475,14 @@ def test_a_first_address_can_be_stale(creatify: CreatifyEmulator, creatify_clien
 def test_an_address_expires_and_a_fresh_one_does_not(
     creatify: CreatifyEmulator, creatify_client: httpx.Client, wait: Wait
 ) -> None:
-    creatify.switches.results, creatify.switches.result_seconds = "expire", 0.2
+    creatify.switches.results, creatify.switches.result_seconds = "expire", 0
     job = created(creatify_client)
-    first = finished(creatify_client, job, wait)["output"]
-    assert httpx.get(first).status_code == 200
 
-    wait(lambda: httpx.get(first).status_code == 403)
+    expired = finished(creatify_client, job, wait)["output"]
+    creatify.switches.result_seconds = 60
+    fresh = read(creatify_client, job)["output"]
 
-    creatify.switches.result_seconds = 10
-    assert httpx.get(read(creatify_client, job)["output"]).status_code == 200
+    assert [httpx.get(address).status_code for address in (expired, fresh)] == [403, 200]
 
 
 def test_faults_of_audio_play_to_the_result_of_the_text_they_name(
@@ -506,4 +505,4 @@ def test_pace_is_the_time_from_creation_to_the_end(
     started = time.monotonic()
     finished(creatify_client, created(creatify_client), wait)
 
-    assert 0.25 < time.monotonic() - started < 2
+    assert 0.25 < time.monotonic() - started < 10

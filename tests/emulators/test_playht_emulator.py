@@ -296,7 +296,8 @@ def test_a_lost_answer_leaves_a_job_nobody_knows(playht: PlayhtEmulator, playht_
 
 def test_a_stuck_job_keeps_its_stream_open_only_as_long_as_its_client(playht: PlayhtEmulator, wait: Wait) -> None:
     playht.faults.play("job-stuck")
-    impatient = httpx.Client(base_url=playht.url, headers={"Authorization": "k", "X-USER-ID": "u"}, timeout=0.3)
+    keys = {"Authorization": "k", "X-USER-ID": "u"}
+    impatient = httpx.Client(base_url=playht.url, headers=keys, timeout=httpx.Timeout(30, read=0.3))
 
     with impatient, pytest.raises(httpx.ReadTimeout):
         streamed(impatient)
@@ -336,4 +337,4 @@ def test_pace_is_the_time_to_the_end(playht: PlayhtEmulator, playht_client: http
     started = time.monotonic()
     streamed(playht_client)
 
-    assert 0.25 < time.monotonic() - started < 2
+    assert 0.25 < time.monotonic() - started < 10

@@ -16,7 +16,7 @@ def test_it_prints_its_url_serves_and_ends_on_a_signal() -> None:
         health = httpx.get(f"{url}/health")
         switches = httpx.get(f"{url}/_emulator/switches").json()
         process.send_signal(signal.SIGTERM)
-        status = process.wait(10)
+        status = process.wait(30)
 
     assert health.status_code == 200
     assert switches["slashless"] == "serve"

@@ -157,9 +157,10 @@ def test_the_ranges_include_their_ends(voiceai_client: httpx.Client) -> None:
 @pytest.mark.parametrize(("plan", "most"), [("free", 500), ("paid", 5000)])
 def test_a_plan_allows_so_many_characters(voiceai_client: httpx.Client, plan: str, most: int) -> None:
     voiceai_client.put("/_emulator/switches", json={"plan": plan})
+    text = "Så är det. " * 500
 
-    at_the_limit = voiceai_client.post(SPEECH, json={"text": "å" * most, "audio_format": "wav"})
-    above = voiceai_client.post(SPEECH, json={"text": "å" * (most + 1), "audio_format": "wav"})
+    at_the_limit = voiceai_client.post(SPEECH, json={"text": text[:most], "audio_format": "wav_16000"})
+    above = voiceai_client.post(SPEECH, json={"text": text[: most + 1], "audio_format": "wav_16000"})
 
     assert (at_the_limit.status_code, above.status_code) == (200, 422)
     assert above.json()["detail"][0]["loc"] == ["body", "text"]

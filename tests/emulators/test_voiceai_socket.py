@@ -53,7 +53,7 @@ def converse(emulator: VoiceaiEmulator, *sent: Any, key: str = "vk_key") -> Conv
             heard.close_code = socket.close_code
         return heard
 
-    return asyncio.run(asyncio.wait_for(talk(), 10))
+    return asyncio.run(asyncio.wait_for(talk(), 30))
 
 
 def test_the_sample_of_the_documents_hears_audio_then_the_end(
@@ -131,7 +131,7 @@ def test_the_socket_can_stay_open_as_the_older_sample_has_it(voiceai: VoiceaiEmu
                 ends += 1
         return ends
 
-    assert asyncio.run(asyncio.wait_for(talk(), 10)) == 2
+    assert asyncio.run(asyncio.wait_for(talk(), 30)) == 2
     assert len(voiceai.book) == 2
 
 
