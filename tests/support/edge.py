@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import warnings
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -123,7 +124,10 @@ class Edge:
         module = function(folder)
         # Its composition root is the cloud's; here its services are these.
         module.services = lambda: self  # type: ignore[attr-defined]  # a module's own name, set from outside
-        answer: dict[str, Any] = module.handler(deepcopy(dict(of)), Context())
+        with warnings.catch_warnings():
+            # Forgotten between tests by pytest, which has filters of its own.
+            warnings.filterwarnings("ignore", message="No application metrics to publish")
+            answer: dict[str, Any] = module.handler(deepcopy(dict(of)), Context())
         return answer
 
 

@@ -17,8 +17,6 @@ from speech.settings import BadSettings
 from tests.fakes import JOB_ID, NOW
 from tests.support.edge import Edge, event
 
-pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
-
 KEY = b"0123456789abcdef" * 2
 EXPIRES = NOW // 1000 + 3_600
 LONGEST_GATEWAY = "https://abcdefghij.execute-api.ap-southeast-7.amazonaws.com"

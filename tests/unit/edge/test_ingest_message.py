@@ -11,8 +11,6 @@ from speech.errors import StoreUnavailable
 from speech.jobs import Job, JobStatus
 from tests.support.edge import Edge, event
 
-pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
-
 MESSAGE_ID = "059f36b4-87a3-44ab-83d2-661975830a7d"
 
 

@@ -16,8 +16,6 @@ from speech.jobs import JobStatus, Progress
 from tests.fakes import JOB_ID, a_job, a_problem, a_result
 from tests.support.edge import Edge, event, function
 
-pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
-
 RESOURCE_KEYS = {
     "id",
     "status",
