@@ -49,12 +49,12 @@ class Switches(BaseModel):
 class Spoken:
     """An answer that is audio. `chunked` leaves the length out, as vendors do that stream."""
 
-    speech: Speech
+    speech: Speech | None  # None only where a file exists already, and no fault is to be played on it
     encoding: Encoding
     headers: Mapping[str, str] = field(default_factory=dict)
     chunked: bool = False
     rewrite: Callable[[bytes], bytes] | None = None  # the last touch to the bytes
-    file: bytes | None = None  # the encoded audio, where it exists already
+    file: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -385,9 +385,11 @@ class Emulator(ABC):
 
     async def answer_with(self, spoken: Spoken) -> Answer:
         """Encoded audio, ready to be sent."""
-        data = spoken.file
+        data, speech = spoken.file, spoken.speech
         if data is None:
-            data = await self.in_voice_thread(lambda: encode(spoken.speech, spoken.encoding))
+            if speech is None:
+                raise AssertionError("An answer needs speech or a file.")
+            data = await self.in_voice_thread(lambda: encode(speech, spoken.encoding))
         return Answer(
             status=200,
             headers=spoken.headers,

@@ -22,7 +22,7 @@ SCRIPT_CHARACTERS: Final = 8000
 WEBHOOK_CHARACTERS: Final = 200
 MOST_IDS: Final = 100
 SECONDS_PER_CREDIT: Final = 30
-RESULT: Final = Encoding("mp3", 24000, 64)  # the documents do not name a format; the voices' previews are MP3
+RESULT: Final = Encoding("mp3", 22050, 64)  # the documents do not name a format; the voices' previews are MP3
 _WALK: Final = ("pending", "in_queue", "running", "done")
 _WEBHOOK_ATTEMPTS: Final = 3
 
@@ -93,8 +93,8 @@ class Job:
     updated_at: datetime
     status: str = "pending"
     failed_reason: str = ""
-    speech: Speech | None = None
-    file: bytes = b""
+    seconds: float = 0.0
+    file: bytes = b""  # kept; the samples are not, they are ten times as large
     credits_used: float = 0
     ending: str = "done"  # or the name of the fault that decides its end
     reason: str | None = None
@@ -286,19 +286,22 @@ class CreatifyEmulator(Emulator):
             if self.switches.refunds_failed:
                 self._set(job, "failed")
                 return
-        accent = _accent_of(job)
-        job.speech = await self.speak(job.script, language=accent.language, voice=accent.variant)
-        speech = job.speech
+        speech = await self._spoken(job)
         job.file = await self.in_voice_thread(lambda: encode(speech, RESULT))
-        job.credits_used = max(1, math.ceil(speech.seconds / SECONDS_PER_CREDIT))
+        job.seconds = speech.seconds
+        job.credits_used = max(1, math.ceil(job.seconds / SECONDS_PER_CREDIT))
         if job.purchase is not None:
-            job.purchase.seconds, job.purchase.credits = speech.seconds, job.credits_used
+            job.purchase.seconds, job.purchase.credits = job.seconds, job.credits_used
         if job.ending == "job-failed":
             self._set(job, "failed")
         elif job.ending == "job-unknown-status":
             self._set(job, job.reason or "reviewing")
         else:
             self._set(job, "done")
+
+    async def _spoken(self, job: Job) -> Speech:
+        accent = _accent_of(job)
+        return await self.speak(job.script, language=accent.language, voice=accent.variant)
 
     @staticmethod
     def _set(job: Job, status: str) -> None:
@@ -392,7 +395,7 @@ class CreatifyEmulator(Emulator):
             "output": self._address(job) or nothing,
             "media_job": None,
             "credits_used": job.credits_used,
-            "duration": math.ceil(job.speech.seconds) if job.speech is not None else 0,
+            "duration": math.ceil(job.seconds),
             "is_hidden": False,
             "status": job.status,
             "failed_reason": job.failed_reason or nothing,
@@ -483,7 +486,7 @@ class CreatifyEmulator(Emulator):
 
     async def _result(self, call: Call) -> web.StreamResponse | Spoken:
         job = self.jobs.get(call.request.match_info["file"].removesuffix(".mp3"))
-        if job is None or job.speech is None:
+        if job is None or not job.file:
             raise RefusedError(web.Response(status=404, text=_xml("NoSuchKey"), content_type="application/xml"))
         how, query = self.switches.results, call.request.query
         expired = how == "expire" and float(query.get("until", "0")) < time.time()
@@ -493,7 +496,7 @@ class CreatifyEmulator(Emulator):
             return web.Response(status=302, headers={"Location": f"{self.url}/elsewhere"})
         if how == "html":
             return web.Response(text="<!DOCTYPE html><title>Sign in</title>", content_type="text/html")
-        return Spoken(job.speech, RESULT, file=job.file)
+        return Spoken(await self._spoken(job) if call.fault is not None else None, RESULT, file=job.file)
 
 
 def _script(fields: dict[str, Any], faults: dict[str, list[str]]) -> str:

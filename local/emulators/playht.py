@@ -146,8 +146,8 @@ class Job:
     id: str
     asked: Body
     created: datetime
-    speech: Speech | None = None
-    file: bytes = b""
+    seconds: float = 0.0
+    file: bytes = b""  # kept; the samples are not
     ending: str = "done"
     failed: bool = False
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -157,7 +157,12 @@ class Job:
     @property
     def ended(self) -> bool:
         """Whether no more events will come."""
-        return self.failed or self.speech is not None
+        return self.failed or self.done
+
+    @property
+    def done(self) -> bool:
+        """Whether there is audio."""
+        return self.file != b""
 
     def tell(self, event: str, data: dict[str, Any]) -> None:
         """Add an event and wake whoever listens."""
@@ -300,8 +305,8 @@ class PlayhtEmulator(Emulator):
 
     async def _finish(self, job: Job) -> None:
         speech = await self._spoken(job.asked)
-        job.file = await self.in_voice_thread(lambda: encode(speech, _encoding(job.asked)))
-        job.speech = speech
+        file = await self.in_voice_thread(lambda: encode(speech, _encoding(job.asked)))
+        job.seconds, job.file = speech.seconds, file
         if job.purchase is not None:
             job.purchase.seconds = speech.seconds
         output = self._output(job)
@@ -316,10 +321,10 @@ class PlayhtEmulator(Emulator):
         )
 
     def _output(self, job: Job) -> dict[str, Any]:
-        if job.speech is None or job.ending == "job-without-address":
+        if not job.done or job.ending == "job-without-address":
             return {}
         url = f"{self.url}/pigeon/{job.id}_0.{job.asked.output_format}"
-        return {"url": url, "duration": round(job.speech.seconds, 4), "size": len(job.file)}
+        return {"url": url, "duration": round(job.seconds, 4), "size": len(job.file)}
 
     async def _webhook(self, body: dict[str, Any]) -> None:
         if self.switches.webhook_url is None:
@@ -350,9 +355,9 @@ class PlayhtEmulator(Emulator):
             return web.json_response(self._as_json(job))
         if job.asked.output_format != "mp3":
             raise RefusedError(self.refusal("not-acceptable"))
-        if job.speech is None:
+        if not job.done:
             raise RefusedError(self.refusal("not-found"))
-        return Spoken(job.speech, _encoding(job.asked), file=job.file)
+        return await self._file(call, job)
 
     def _job(self, id: str) -> Job:
         job = self.jobs.get(id)
@@ -386,7 +391,7 @@ class PlayhtEmulator(Emulator):
             ],
         }
         if self.switches.tells_status or (job.failed and self.switches.failure == "data"):
-            data["status"] = "failed" if job.failed else "complete" if job.speech is not None else "generating"
+            data["status"] = "failed" if job.failed else "complete" if job.done else "generating"
         return data
 
     async def _tell(self, call: Call, job: Job, *, status: int, headers: dict[str, str]) -> web.StreamResponse:
@@ -438,7 +443,7 @@ class PlayhtEmulator(Emulator):
         purchase = self._bill(call, asked, uuid.uuid4().hex)
         purchase.seconds = speech.seconds
         if "application/json" in call.request.headers.get("Accept", ""):
-            job = Job(purchase.id, asked, datetime.now(UTC), speech=speech)
+            job = Job(purchase.id, asked, datetime.now(UTC))
             self.jobs[job.id] = job
             link = {
                 "href": f"{self.url}/api/v2/tts/stream/{job.id}",
@@ -453,9 +458,7 @@ class PlayhtEmulator(Emulator):
     async def _streamed_job(self, call: Call) -> web.StreamResponse | Spoken:
         self._check_keys(call)
         job = self._job(call.request.match_info["id"])
-        if job.speech is None:
-            raise RefusedError(self.refusal("not-found"))
-        return self._untagged(job.asked, job.speech)
+        return self._untagged(job.asked, await self._spoken(job.asked))
 
     def _untagged(self, asked: Body, speech: Speech) -> Spoken:
         encoding = _encoding(asked)
@@ -466,9 +469,13 @@ class PlayhtEmulator(Emulator):
     async def _result(self, call: Call) -> web.StreamResponse | Spoken:
         """The public file: no key, and there long after the job is forgotten."""
         job = self.jobs.get(call.request.match_info["file"].split("_")[0])
-        if job is None or job.speech is None:
+        if job is None or not job.done:
             raise RefusedError(web.Response(status=403, text="<Error><Code>AccessDenied</Code></Error>"))
-        return Spoken(job.speech, _encoding(job.asked), file=job.file)
+        return await self._file(call, job)
+
+    async def _file(self, call: Call, job: Job) -> Spoken:
+        speech = await self._spoken(job.asked) if call.fault is not None else None
+        return Spoken(speech, _encoding(job.asked), file=job.file)
 
     async def _voices_list(self, call: Call) -> web.StreamResponse | Spoken:
         self._check_keys(call)
