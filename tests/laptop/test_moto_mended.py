@@ -1,4 +1,4 @@
-"""The moto server does what AWS does where moto alone would not."""
+"""The mended moto does what AWS does where moto alone would not."""
 
 import threading
 import time
@@ -7,6 +7,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 
@@ -107,3 +108,31 @@ def test_of_racing_conditional_writes_one_wins(table: Any) -> None:
         thread.join()
 
     assert len(wins) == 10
+
+
+def test_no_message_is_lost_or_received_twice_while_others_are_deleted(moto: str) -> None:
+    session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1")
+    sqs = session.client("sqs", endpoint_url=moto, config=Config(max_pool_connections=20))
+    url = sqs.create_queue(QueueName=f"q-{uuid.uuid4()}")["QueueUrl"]
+    received: list[str] = []
+    deadline = time.monotonic() + 60
+
+    def send(first: int) -> None:
+        for number in range(first, first + 40):
+            sqs.send_message(QueueUrl=url, MessageBody=str(number))
+
+    def receive() -> None:
+        while len(received) < 160 and time.monotonic() < deadline:
+            messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=3, WaitTimeSeconds=1).get("Messages", [])
+            for message in messages:
+                received.append(message["Body"])
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+
+    threads = [threading.Thread(target=send, args=(first,)) for first in range(0, 160, 40)]
+    threads += [threading.Thread(target=receive) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(received, key=int) == [str(number) for number in range(160)]

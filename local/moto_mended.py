@@ -1,0 +1,137 @@
+"""Mend moto where it would mislead: lost writes, lost messages, S3 events that AWS would not send.
+
+- S3 events left in the middle of the request: before the object's metadata was there, without its version, and
+  twice for a multipart upload. Here they leave when the request is done, one for each version.
+- A DynamoDB transaction copied the whole table for each of its items and, when it failed, put the copy back over
+  whatever others had written meanwhile. Here it remembers the rows it touches, and puts those back; DynamoDB
+  requests run one at a time, as moto's tables are not made for threads.
+- Deleting a message from a queue lost one that arrived at that moment, and two receivers could get the same
+  message. Here both hold the queue's lock. Each message's age was worked out with calendars, several times a call.
+"""
+
+import copy
+import functools
+import itertools
+import threading
+import time
+from contextlib import nullcontext
+from typing import Any
+from urllib.parse import quote_plus
+
+from moto.dynamodb import models as dynamodb
+from moto.dynamodb.models.dynamo_type import DynamoType
+from moto.dynamodb.models.table import Table
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.s3 import notifications
+from moto.sqs import models as sqs
+
+_make_event = notifications._get_s3_event
+_send = notifications._send_sqs_message
+_transact = dynamodb.DynamoDBBackend.transact_write_items
+_delete_message = sqs.Queue.delete_message
+_receive_message = sqs.SQSBackend.receive_message
+
+_pending = threading.local()
+_sequence = itertools.count(time.time_ns())
+_one_at_a_time = threading.Lock()
+
+
+def mend() -> None:
+    """Put our versions in moto's places, for this process."""
+    notifications._get_s3_event = _s3_event
+    notifications._send_sqs_message = _send_later
+    vars(dynamodb)["copy"] = _Copy()
+    setattr(dynamodb.DynamoDBBackend, "transact_write_items", _transact_rows)  # noqa: B010 - no method to mypy
+    setattr(sqs.Queue, "delete_message", _delete_alone)  # noqa: B010 - no method to mypy
+    setattr(sqs.SQSBackend, "receive_message", _receive_alone)  # noqa: B010 - no method to mypy
+    vars(sqs)["unix_time_millis"] = lambda: time.time() * 1000
+
+
+class Application(DomainDispatcherApplication):
+    """All of moto as one WSGI application."""
+
+    def __init__(self) -> None:
+        super().__init__(create_backend_app)
+        # moto lists its own folders to answer this, for every request.
+        vars(self)["get_backend_for_host"] = functools.cache(super().get_backend_for_host)
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        _pending.events = {}
+        alone = environ.get("HTTP_X_AMZ_TARGET", "").startswith("DynamoDB_")
+        with _one_at_a_time if alone else nullcontext():
+            answer = super().__call__(environ, start_response)
+        for event in _pending.events.values():
+            _send(*event)
+        return answer
+
+
+# --- S3 ---
+
+
+def _s3_event(event_name: str, bucket: Any, key: Any, notification_id: str) -> dict[str, Any]:
+    event: dict[str, Any] = _make_event(event_name, bucket, key, notification_id)
+    described = event["Records"][0]["s3"]["object"]
+    described["key"] = quote_plus(key.name, safe="/*")
+    described["sequencer"] = f"{next(_sequence):018X}"
+    if bucket.is_versioned:
+        described["versionId"] = key.version_id
+    return event
+
+
+def _send_later(account_id: str, event_body: Any, queue_name: str, region_name: str) -> None:
+    described = event_body.get("Records", [{}])[0].get("s3", {}).get("object", {})
+    what = (queue_name, described.get("key"), described.get("versionId") or id(event_body))
+    _pending.events[what] = (account_id, event_body, queue_name, region_name)
+
+
+# --- DynamoDB ---
+
+
+def _transact_rows(self: dynamodb.DynamoDBBackend, transact_items: list[dict[str, Any]]) -> None:
+    before = [row for each in transact_items for op in each.values() for row in _row(self.tables, op)]
+    try:
+        _transact(self, transact_items)
+    except Exception:
+        for table, hash_key, range_key, item in before:
+            rows: Any = table.items if range_key is None else table.items[hash_key]
+            key = hash_key if range_key is None else range_key
+            rows.pop(key, None)
+            if item is not None:
+                rows[key] = item
+        raise
+
+
+def _row(tables: dict[str, Table], op: dict[str, Any]) -> list[tuple[Table, DynamoType, DynamoType | None, Any]]:
+    """The row an operation is about, as it is now; none when moto will refuse the operation anyhow."""
+    table = tables.get(op.get("TableName", ""))
+    key = op.get("Key") or op.get("Item") or {}
+    if table is None or table.hash_key_attr not in key:
+        return []
+    hash_key = DynamoType(key[table.hash_key_attr])
+    range_key = DynamoType(key[table.range_key_attr]) if table.range_key_attr in key else None
+    if table.has_range_key and range_key is None:
+        return []
+    return [(table, hash_key, range_key, copy.deepcopy(table.get_item(hash_key, range_key)))]
+
+
+class _Copy:
+    """What moto's transactions call `copy`: a table is not copied, so that putting it back does nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(copy, name)
+
+    def deepcopy(self, thing: Any) -> Any:
+        return thing if isinstance(thing, Table) else copy.deepcopy(thing)
+
+
+# --- SQS ---
+
+
+def _delete_alone(self: sqs.Queue, receipt_handle: str) -> None:
+    with self._messages_lock:
+        _delete_message(self, receipt_handle)
+
+
+def _receive_alone(self: sqs.SQSBackend, queue_name: str, *args: Any, **kwargs: Any) -> list[sqs.Message]:
+    with self.get_queue(queue_name)._messages_lock:  # a condition: who waits for messages lets go of it
+        return _receive_message(self, queue_name, *args, **kwargs)
