@@ -255,6 +255,15 @@ def test_progress_is_told_after_each_part_and_parts_are_taken_one_at_a_time(tmp_
     assert happened == ["part 0", "progress", "part 1", "progress", "part 2", "progress"]
 
 
+def test_progress_is_told_while_a_long_file_is_checked(tmp_path: Path) -> None:
+    told: list[int] = []
+    part = sounds.wav(sounds.speech(10.0, 8_000), 8_000)
+
+    join([part] * 100, format="wav", sample_rate=48_000, path=tmp_path / "out", progress=lambda: told.append(1))
+
+    assert len(told) > 100
+
+
 def test_an_untagged_mp3_is_joined_whole_even_unverified(tmp_path: Path) -> None:
     part = sounds.untagged(sounds.mp3(np.concatenate([sounds.speech(2.0), np.zeros(240_000)])))
 

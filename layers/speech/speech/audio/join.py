@@ -46,6 +46,8 @@ _ENCODINGS: dict[str, dict[str, Any]] = {
     "ogg": {"format": "OGG", "subtype": "OPUS", "compression_level": 0.8},
 }
 
+_BLOCKS_BETWEEN_PROGRESS = 100
+
 
 @dataclass(frozen=True, slots=True)
 class JoinedAudio:
@@ -81,7 +83,8 @@ def join(
     into the row's output: every edge is exact to half a frame however long the text, and audio that was cut
     inside a sound continues through the joint. 16-bit mono at the output rate passes unchanged.
 
-    Memory does not grow with the length. `progress` is called after each part. `path` is removed on failure.
+    Memory does not grow with the length. `progress` is called after each part, and every few minutes of audio
+    while the finished file is checked. `path` is removed on failure.
     """
     with ExitStack() as undo:
         undo.callback(path.unlink, missing_ok=True)
@@ -94,21 +97,25 @@ def join(
         if format == "ogg":
             ogg.settle(path)
         frames, rate = output.frames, output.rate
-        verify_file(path, format=format, frames=frames, sample_rate=rate)
+        verify_file(path, format=format, frames=frames, sample_rate=rate, progress=progress)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         undo.pop_all()
     return JoinedAudio(format, rate, frames, frames / rate, path.stat().st_size, digest, output.spans)
 
 
-def verify_file(path: Path, *, format: str, frames: int, sample_rate: int) -> None:
+def verify_file(
+    path: Path, *, format: str, frames: int, sample_rate: int, progress: Callable[[], None] | None = None
+) -> None:
     """Decode a finished file from end to end; raise unless it holds exactly what it should."""
     found = 0
     with opened(path) as file:
         right = (file.samplerate, file.channels, file.subtype) == (sample_rate, 1, _ENCODINGS[format]["subtype"])
         promised = file.frames
-        for block in blocks(file):
+        for number, block in enumerate(blocks(file), start=1):
             found += len(block)
+            if progress and number % _BLOCKS_BETWEEN_PROGRESS == 0:
+                progress()
     if not right or not found == promised == frames:
         raise ProcessingFailed(f"The joined audio has {found} samples; there should be {frames}.")
 
