@@ -5,10 +5,16 @@ import os
 import socket
 from typing import Any
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "Voicedrop")
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "voicedrop")
+
+# The same examples every time, however busy the machine is; `--hypothesis-profile=wide` looks further.
+hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("wide", deadline=None, max_examples=2_000)
+hypothesis.settings.load_profile("steady")
 
 _connect = socket.socket.connect
 

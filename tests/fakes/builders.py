@@ -26,6 +26,7 @@ def a_job(**changes: Any) -> Job:
         updated_at=NOW,
         deadline_at=NOW + 21_600_000,
         spec=a_spec(),
+        text_id=JOB_ID,
         characters=12,
         segments_total=1,
         due_at=NOW,

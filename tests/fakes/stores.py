@@ -17,15 +17,15 @@ class FakeTextStore(Faulty):
         super().__init__()
         self.texts: dict[tuple[str, str], bytes] = {}
 
-    def put_text(self, tenant: str, job_id: str, text: bytes) -> None:
+    def put_text(self, tenant: str, text_id: str, text: bytes) -> None:
         with self._call("put_text"):
-            self.texts[tenant, job_id] = text
+            self.texts[tenant, text_id] = text
 
-    def read_text(self, tenant: str, job_id: str, start: int, end: int) -> bytes:
+    def read_text(self, tenant: str, text_id: str, start: int, end: int) -> bytes:
         with self._call("read_text"):
-            if (tenant, job_id) not in self.texts:
+            if (tenant, text_id) not in self.texts:
                 raise InputGone("The text of this job is no longer stored.")
-            return self.texts[tenant, job_id][start:end]
+            return self.texts[tenant, text_id][start:end]
 
 
 class FakeSegmentStore(Faulty):

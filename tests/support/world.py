@@ -189,7 +189,7 @@ class World:
             )
             self.dispatcher.start("scripted", [StartSegment(tenant=job.tenant, job_id=job.id, segment=index)])
             start = end
-        self.texts.put_text(job.tenant, job.id, "".join(texts).encode())
+        self.texts.put_text(job.tenant, job.text_id, "".join(texts).encode())
         return job
 
     def job(self, job_id: str | None = None) -> Job:

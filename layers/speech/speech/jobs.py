@@ -90,7 +90,8 @@ class Progress:
 class Job:
     """One request to speak a text. All times are epoch milliseconds.
 
-    `spec` is None only in a job that was refused before its options could be understood.
+    `spec` is None only in a job that was refused before its options could be understood. `text_id` names
+    the stored text by job and content: a request that loses the race for an identity harms nobody's text.
     `lease_token` is who assembles now, until `lease_until`.
     """
 
@@ -109,6 +110,7 @@ class Job:
     webhook_url: str | None = None
     request_id: str | None = None
     request_digest: str | None = None
+    text_id: str = ""
     retry_of: str | None = None
     problem: dict[str, Any] | None = None
     result: Result | None = None

@@ -128,11 +128,11 @@ class JobStore(Protocol):
 
 
 class TextStore(Protocol):
-    """Texts of jobs, UTF-8, under keys of our own making."""
+    """Texts of jobs, UTF-8, under keys of our own making (`Job.text_id`)."""
 
-    def put_text(self, tenant: str, job_id: str, text: bytes) -> None: ...
+    def put_text(self, tenant: str, text_id: str, text: bytes) -> None: ...
 
-    def read_text(self, tenant: str, job_id: str, start: int, end: int) -> bytes:
+    def read_text(self, tenant: str, text_id: str, start: int, end: int) -> bytes:
         """Bytes [start, end). Raises InputGone when the text was erased."""
         ...
 

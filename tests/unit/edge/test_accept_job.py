@@ -56,7 +56,7 @@ def test_a_short_text_is_one_job_with_one_segment_on_its_way() -> None:
     assert job.deadline_at == NOW + 21_600_000
     assert (segment.status, segment.start, segment.end, segment.characters) == (SegmentStatus.PENDING, 0, 12, 12)
     assert segment.due_at == NOW + LEASE_MS
-    assert edge.texts.texts["default", job.id] == b"Hello there."
+    assert edge.texts.texts["default", job.text_id] == b"Hello there."
     assert edge.dispatcher.on("voiceai") == [StartSegment("default", job.id, segment=0)]
     assert edge.store.get("default", job.id) == job
 
@@ -106,7 +106,7 @@ def test_a_long_text_is_cut_within_the_limit_and_the_rows_know_its_bytes() -> No
     job = accept(edge, text, vendor="voiceai").job
 
     segments = list(edge.store.segments("default", job.id))
-    stored = edge.texts.texts["default", job.id]
+    stored = edge.texts.texts["default", job.text_id]
     pieces = [stored[each.start : each.end].decode() for each in segments]
     assert len(segments) == job.segments_total
     assert len(segments) > 5
@@ -219,7 +219,7 @@ def test_another_request_under_the_same_key_is_refused_and_changes_nothing() -> 
         accept(edge, "Something else.", arrival=named(digest="d2"))
 
     assert edge.only_job() == job
-    assert edge.texts.texts["default", job.id] == b"Hello there."
+    assert edge.texts.texts["default", job.text_id] == b"Hello there."
 
 
 def test_two_at_the_same_moment_make_one_job() -> None:

@@ -34,7 +34,7 @@ def test_the_sample_message_is_a_job(edge: Edge) -> None:
     assert job.metadata == {"article": "4711"}
     assert job.spec is not None
     assert job.spec.format == "wav"
-    assert edge.texts.texts["default", job.id] == b"The harbour master counts the boats home."
+    assert edge.texts.texts["default", job.text_id] == b"The harbour master counts the boats home."
 
 
 def test_a_message_is_known_by_its_request_id_whatever_sqs_calls_it(edge: Edge) -> None:

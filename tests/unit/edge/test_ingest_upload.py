@@ -40,7 +40,7 @@ HOSTILE_KEYS = [
 
 def spoken(edge: Edge, job: Job) -> str:
     """The text of a job as it will be spoken."""
-    return edge.texts.texts["default", job.id].decode()
+    return edge.texts.texts["default", job.text_id].decode()
 
 
 def problem(job: Job) -> dict[str, Any]:

@@ -31,22 +31,22 @@ class S3TextStore:
         self._client = client
         self._bucket = bucket
 
-    def put_text(self, tenant: str, job_id: str, text: bytes) -> None:
+    def put_text(self, tenant: str, text_id: str, text: bytes) -> None:
         with translated():
             self._client.put_object(
                 Bucket=self._bucket,
-                Key=_text_key(tenant, job_id),
+                Key=_text_key(tenant, text_id),
                 Body=text,
                 ContentType="text/plain; charset=utf-8",
             )
 
-    def read_text(self, tenant: str, job_id: str, start: int, end: int) -> bytes:
+    def read_text(self, tenant: str, text_id: str, start: int, end: int) -> bytes:
         if end <= start:
             return b""
         try:
             with translated():
                 answer = self._client.get_object(
-                    Bucket=self._bucket, Key=_text_key(tenant, job_id), Range=f"bytes={start}-{end - 1}"
+                    Bucket=self._bucket, Key=_text_key(tenant, text_id), Range=f"bytes={start}-{end - 1}"
                 )
                 return answer["Body"].read()
         except ClientError as error:
@@ -55,8 +55,8 @@ class S3TextStore:
             raise
 
 
-def _text_key(tenant: str, job_id: str) -> str:
-    return f"texts/{tenant}/{job_id}.txt"
+def _text_key(tenant: str, text_id: str) -> str:
+    return f"texts/{tenant}/{text_id}.txt"
 
 
 class S3SegmentStore:

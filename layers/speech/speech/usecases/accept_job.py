@@ -4,6 +4,7 @@ Every way in ends here. The commit point is one conditional write of the job row
 identity of what arrived; whoever arrives again finds the job that is there.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -119,11 +120,12 @@ class AcceptJob:
         if not rows:
             raise EmptyText("There is nothing in the text that a voice could speak.")
         now = job.created_at
-        job = replace(job, segments_total=len(rows))
+        content = cleaned.encode()
+        job = replace(job, segments_total=len(rows), text_id=f"{job.id}-{hashlib.sha256(content).hexdigest()[:16]}")
         if len(rows) <= SEGMENTS_AT_CREATION:
             # Every row is in the one transaction: both arrows are taken at once, and a write is saved.
             job = jobs.begin_synthesis(job, now=now, due_at=self._due(now))
-        self.texts.put_text(job.tenant, job.id, cleaned.encode())
+        self.texts.put_text(job.tenant, job.text_id, content)
         if not self.store.create(job, rows[:SEGMENTS_AT_CREATION]):
             known = self.find(arrival)
             if known is None:
@@ -212,7 +214,7 @@ class AcceptJob:
         """
         if job.status is not JobStatus.ACCEPTED or job.spec is None:
             return
-        text = self.texts.read_text(job.tenant, job.id, 0, MAX_TEXT_BYTES).decode()
+        text = self.texts.read_text(job.tenant, job.text_id, 0, MAX_TEXT_BYTES).decode()
         rows = self._segments(job, job.spec, text)
         if len(rows) != job.segments_total:
             raise ProcessingFailed("The text was cut differently by the release that accepted it.")

@@ -135,7 +135,7 @@ class AssembleAudioUseCase:
         from speech.audio.subtitles import Spoken, cues
         from speech.text.cutting import sentences
 
-        text = self.texts.read_text(job.tenant, job.id, rows[0].start, rows[-1].end)
+        text = self.texts.read_text(job.tenant, job.text_id, rows[0].start, rows[-1].end)
         spoken = []
         times = []
         for row, (start, end) in zip(rows, spans, strict=True):

@@ -81,7 +81,7 @@ class StartSegmentUseCase:
             count("SegmentsReused")
             self.settle.finish.segment_stored(job, stored)
             return
-        text = self.texts.read_text(segment.tenant, segment.job_id, segment.start, segment.end).decode()
+        text = self.texts.read_text(job.tenant, job.text_id, segment.start, segment.end).decode()
         vendor = self.vendors(spec.vendor)
         calling = segments.claim(segment, now=now, lease_ms=int(self.settings.lease_seconds * 1000))
         self.store.save_segment(calling)

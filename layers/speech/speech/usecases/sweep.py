@@ -4,7 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from speech import jobs, problems, segments
-from speech.errors import CorruptRow, SpeechError, StaleWrite, StoreUnavailable, VendorAmbiguous
+from speech.errors import (
+    CorruptRow,
+    InputGone,
+    ProcessingFailed,
+    SpeechError,
+    StaleWrite,
+    StoreUnavailable,
+    VendorAmbiguous,
+)
 from speech.jobs import Job, JobStatus
 from speech.messages import AssembleAudio, DeliverEvent
 from speech.observability import count, logger
@@ -82,7 +90,10 @@ class Sweep:
             self.finish.fail_by_deadline(job)
         elif job.status is JobStatus.ACCEPTED:
             self.store.save(postponed := jobs.postpone(job, due_at=self._again(job.sends), sent=True))
-            self.resume(postponed)
+            try:
+                self.resume(postponed)
+            except (InputGone, ProcessingFailed) as error:
+                self.finish.fail_with(postponed, error)
         elif job.status is JobStatus.SYNTHESIZING:
             self._recount(job)
         else:
