@@ -11,7 +11,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
 RUN = PYTHONPATH='$(CURDIR)/layers/speech' $(BIN)/python -m
-INSTALL = $(BIN)/python -m pip install --quiet --no-input --no-deps --require-hashes --only-binary=:all:
+INSTALL = $(BIN)/python -m pip install --quiet --no-input --no-deps --require-hashes
 
 # What is deployed, unless told otherwise: the defaults of the template.
 default = $(shell sed -n '/^  $(1):/,/Default:/s/^ *Default: *//p' template.yaml)
@@ -106,10 +106,12 @@ $(BIN)/python:
 
 # The files that these rules make are stamps: installed once, and again when a lock changes.
 $(VENV)/local: requirements/local.txt | $(BIN)/python
-	@test '$(VENV)/dev' -nt $< || { echo "installing what the laptop cloud needs"; $(INSTALL) -r $<; }
+	@test '$(VENV)/dev' -nt $< || { echo "installing what the laptop cloud needs"; $(INSTALL) --only-binary=:all: -r $<; }
 	@touch $@
 
 $(VENV)/dev: requirements/dev.txt | $(BIN)/python
 	@echo "installing what development needs"
-	@$(INSTALL) -r $<
+	@awk '/^[a-z]/ {wanted = /^setuptools==/} wanted' $< > '$(VENV)/setuptools.txt'
+	@$(INSTALL) --only-binary=:all: -r '$(VENV)/setuptools.txt' # what has no wheel is built by the locked setuptools, no other
+	@$(INSTALL) --no-build-isolation -r $<
 	@touch $@
