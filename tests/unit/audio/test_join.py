@@ -295,6 +295,29 @@ def test_parts_that_cannot_be_joined_leave_no_file(tmp_path: Path, parts: list[b
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_b16_a_full_disk_is_no_fault_of_the_audio(tmp_path: Path, format: str) -> None:
+    """B16: the file may not grow beyond some bytes, as on a disk that is full."""
+    (tmp_path / "part").write_bytes(sounds.wav(sounds.speech(20.0)))
+    program = (
+        "import resource, signal, sys; from pathlib import Path; from speech.audio.join import join;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000));"
+        "p = Path(sys.argv[1]); part = (p / 'part').read_bytes();"
+        "join([part, part], format=sys.argv[2], sample_rate=None, path=p / 'out')"
+    )
+
+    said = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path), format],
+        env={"PYTHONPATH": str(Path(ogg.__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert said.stderr.rstrip().endswith("OSError: The joined audio cannot be written.")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_wav_beyond_its_size_is_refused_before_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("speech.audio.join.MAX_WAV_BYTES", 100_000)
     parts = [sounds.wav(sounds.speech(1.0))] * 3

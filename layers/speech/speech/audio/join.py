@@ -1,8 +1,8 @@
 """Joins the audio of segments into one file: decoded, brought to one sample rate, encoded once."""
 
 import hashlib
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,7 +84,8 @@ def join(
     inside a sound continues through the joint. 16-bit mono at the output rate passes unchanged.
 
     Memory does not grow with the length. `progress` is called after each part, and every few minutes of audio
-    while the finished file is checked. `path` is removed on failure.
+    while the finished file is checked. `path` is removed on failure;
+    OSError says that it could not be written.
     """
     with ExitStack() as undo:
         undo.callback(path.unlink, missing_ok=True)
@@ -163,13 +164,15 @@ class _Output:
     def close(self) -> None:
         """Close the file; only then is its header true."""
         if self._file is not None:
-            self._file.close()
+            with _writing():
+                self._file.close()
 
     def _open(self, first_rate: int) -> None:
         import soundfile
 
         self.rate = output_rate(self._format, self._wanted or first_rate)
-        self._file = soundfile.SoundFile(self._path, "w", self.rate, 1, **_ENCODINGS[self._format])
+        with _writing():
+            self._file = soundfile.SoundFile(self._path, "w", self.rate, 1, **_ENCODINGS[self._format])
 
     def _begin_row(self, rate: int) -> None:
         import soxr
@@ -203,4 +206,16 @@ class _Output:
         if self._format == "wav" and 2 * self.frames + 44 > MAX_WAV_BYTES:
             raise ProcessingFailed("The audio is too long for a WAV file; mp3, ogg and flac can hold it.")
         scaled = numpy.rint(samples * numpy.float32(32_768))
-        self._file.write(numpy.clip(scaled, -32_768, 32_767).astype(numpy.int16))
+        with _writing():
+            self._file.write(numpy.clip(scaled, -32_768, 32_767).astype(numpy.int16))
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """A full disk is our trouble and passes; it must not look like a fault of the part that was being read."""
+    import soundfile
+
+    try:
+        yield
+    except (soundfile.SoundFileError, AssertionError) as error:  # soundfile asserts that all was written
+        raise OSError("The joined audio cannot be written.") from error
