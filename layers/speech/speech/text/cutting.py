@@ -68,6 +68,7 @@ class _Packer:
     def __init__(self, text: str, limit: int, inside: bytearray) -> None:
         self._text = text
         self._limit = limit
+        self._silence = max(limit // 4, 32)  # what is worth tearing a sentence for
         self._inside = inside
         self._done: list[Span] = []
         self._open: Span | None = None
@@ -88,17 +89,22 @@ class _Packer:
         return False
 
     def carve(self, span: Span) -> None:
-        """Take a span that is longer than the limit, in parts."""
+        """Take a span that is longer than the limit, in parts, without the long silences in it."""
         start, end = span
         if self._open:
             start = self._open[0]
             self._open = None
         last_sound = _last_sound(self._text, start, end)
+        voiced_end = self._after_sound(last_sound + 1, end)
+        end, silence = (voiced_end, (voiced_end, end)) if end - voiced_end > self._silence else (end, None)
+        start = self._sounding(start, last_sound, end)
         while end - start > self._limit:
             at = self._breath(start, last_sound)
             self._done.append(_trimmed(self._text, (start, at), self._inside))
-            start = _trimmed(self._text, (at, end), self._inside)[0]
+            start = self._sounding(at, last_sound, end)
         self._open = (start, end)
+        if silence:
+            self.add(_trimmed(self._text, silence, self._inside))
 
     def finish(self) -> list[Span]:
         """The pieces; silent ones join the one before, or the one after, or are left out."""
@@ -109,6 +115,24 @@ class _Packer:
         if self._open:
             self._done.append(self._open)
         self._open = None
+
+    def _sounding(self, start: int, last_sound: int, end: int) -> int:
+        """Where a part that follows `start` begins: past the white space, and past a long silence."""
+        start = _trimmed(self._text, (start, end), self._inside)[0]
+        first = SOUNDS.search(self._text, start, last_sound + 1)
+        if first is None or first.start() - start <= self._silence:
+            return start
+        at = first.start()
+        while self._inside[at] or (first.start() - at < self._silence and not self._text[at - 1].isspace()):
+            at -= 1
+        return at
+
+    def _after_sound(self, at: int, end: int) -> int:
+        """Where the punctuation that follows a sound directly ends, or as much of it as is worth keeping."""
+        most = at + self._silence
+        while at < end and (self._inside[at] or (at < most and not self._text[at].isspace())):
+            at += 1
+        return at
 
     def _breath(self, start: int, last_sound: int) -> int:
         """The best place to end a piece that begins at `start`, leaving a sound on both sides if that can be."""
@@ -179,13 +203,21 @@ def _words(line: str) -> frozenset[str]:
     return frozenset(line.split())
 
 
-# Kept to those that hardly ever end a sentence; sentencex knows most others by language.
+# Kept to those that hardly ever end a sentence, in any language; sentencex knows most others by language.
 _ABBREVIATIONS = _words(
-    "dr mr mrs ms prof sr sra srta dra rev hon vs cf viz approx e.g i.e al mme mlle mm d.h z.b bzw ca evtl ggf inkl "
-    "exkl dvs t.ex bl.a resp sig dott dott.ssa ing avv pl p.ex núm tel np tzw tzn tj hab ul inż mgr т.е ул им "
-    "mevr dhr bijv d.w.z drs डॉ د"
+    "dr mr mrs ms prof sr sra srta dra rev vs cf viz approx e.g i.e mme mlle d.h z.b bzw ca evtl ggf inkl exkl dvs "
+    "t.ex bl.a dott dott.ssa avv pl p.ex núm tel np tzw tzn tj hab ul inż mgr т.е ул mevr dhr bijv d.w.z drs डॉ د"
 )
 _BEFORE_NUMBERS = _words("no nr n nº núm num p pp pg pág s str st art fig vol cap kap bd kl № д стр рис")
+# Words that sentencex 1.0.32 takes for abbreviations, so that no sentence would end with them.
+_ORDINARY = {
+    "ca": "no mar cap",
+    "en": "me no",
+    "es": "bien no mar",
+    "it": "no mar",
+    "nl": "al best dat no",
+    "sv": "det hon maj min no ut",
+}
 _LAST_WORD = re.compile(r"([^\s\"'“„‘«(\[]+)\.\Z")
 _LIST_MARK = re.compile(r"\W*(?:\d{1,3}|[^\W\d_])[.)]")
 
@@ -198,10 +230,12 @@ def _paragraphs(text: str, span: Span, inside: bytearray) -> Iterator[Span]:
 
 def _sentences(text: str, span: Span, language: str | None, inside: bytearray) -> Iterator[Span]:
     for start, end in _paragraphs(text, span, inside):
+        if not SOUNDS.search(text, start, end):
+            yield start, end
+            continue
         paragraph = text[start:end]
         breaks = [start + at for at in _breaks(paragraph, language) if not inside[start + at]]
-        spans = list(_filled(text, [start, *breaks, end], inside))
-        yield from list(_voiced(text, spans)) or [(start, end)]
+        yield from _voiced(text, _filled(text, [start, *breaks, end], inside))
 
 
 def _breaks(paragraph: str, language: str | None) -> Iterator[int]:
@@ -225,6 +259,9 @@ def _found(paragraph: str, language: str | None) -> list[int]:
     code = (language or "en").replace("_", "-").split("-")[0].lower()
     # A single line end is a space; and "A\u2009." with any space but ASCII's makes sentencex 1.0.32 panic.
     flat = re.sub(r"\s", " ", paragraph)
+    if code in _ORDINARY:
+        ordinary = rf"\b(?:{_ORDINARY[code].replace(' ', '|')})(?=\.)"
+        flat = re.sub(ordinary, lambda word: "x" * len(word[0]), flat, flags=re.IGNORECASE)
     found: list[int] = []
     start = 0
     while True:

@@ -219,6 +219,10 @@ _SILENT = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ud800-\udfff]+
 SOUNDS = re.compile(r"[^\W_\u115f\u1160\u3164\uffa0]|[$€£¥¢₩₹₽₺₴%‰&@§°]")
 
 
+LETTERS_OF_A_SIGN = 8
+"""About as many as the longest name of a digit or a sign has in the languages vendors speak."""
+
+
 def clean_text(text: str) -> str:
     """The text that will be spoken: line ends as `\\n`; no controls, marks of byte order or half characters.
 
@@ -241,6 +245,18 @@ def spoken_length(text: str) -> int:
     A floor for plausibility, not an estimate: a digit or an ideograph sounds longer than a letter.
     """
     return sum(1 for _ in SOUNDS.finditer(text))
+
+
+def spoken_bounds(text: str) -> tuple[int, int]:
+    """The least and the most letters that reading this text out may come to: "7" may be said as "seventy-seven".
+
+    For judging whether audio can be the speech of it, not for estimating how long that will be.
+    """
+    least = most = 0
+    for sound in SOUNDS.finditer(text):
+        least += 1
+        most += 1 if sound[0].isalpha() and sound[0] < "\u3000" else LETTERS_OF_A_SIGN
+    return least, max(most, len(text))
 
 
 # --- Front matter ----------------------------------------------------------------------------
