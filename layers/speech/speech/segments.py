@@ -72,6 +72,7 @@ class SegmentAudio:
 class Segment:
     """A piece of a job's text: one vendor call. Offsets are into the job's stored UTF-8 text, in bytes.
 
+    `sounds` and `read_out` bound how long its speech may be (speech.text.reading.spoken_bounds).
     `audio_key` names the content: a hash of everything that affects the sound. All times are epoch
     milliseconds: `lease_until` is when a `calling` segment may be taken over, `not_before` when a `pending`
     one may be called at the earliest, `due_at` when `sweep` takes an interest. `checks` counts what was
@@ -85,6 +86,8 @@ class Segment:
     end: int
     characters: int
     audio_key: str
+    sounds: int | None = None
+    read_out: int | None = None
     status: SegmentStatus = SegmentStatus.PENDING
     rev: int = 1
     attempts: tuple[Attempt, ...] = ()

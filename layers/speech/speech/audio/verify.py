@@ -41,11 +41,15 @@ class VerifiedAudio:
     seconds: float
 
 
-def verify(data: bytes, *, characters: int | None, media_type: str | None = None) -> VerifiedAudio:
+def verify(
+    data: bytes, *, characters: int | None, at_most: int | None = None, media_type: str | None = None
+) -> VerifiedAudio:
     """Walk the container to its last byte, decode everything once, and listen; or raise UnusableAudio.
 
-    `characters` is the length of the text that was spoken, None where it is not known. `media_type`,
-    the sender's claim, decides nothing and is only repeated in the error.
+    `characters` is how much of the text makes a sound, None where it is not known: audio must not be too
+    short for it. `at_most` is how many letters it may come to when read out (a digit is a word): audio must
+    not be too long for that; without it `characters` counts. `media_type`, the sender's claim, decides
+    nothing and is only repeated in the error.
 
     What the bytes cannot tell: a bit that flipped inside an MP3 frame; an untagged MP3, or a WAV of unknown
     size, that was cut exactly between two frames and is still long enough for its text.
@@ -54,7 +58,8 @@ def verify(data: bytes, *, characters: int | None, media_type: str | None = None
     if container not in _READERS:
         raise _not_audio(container, media_type)
     structure = _READERS[container](data)
-    longest = min(MAX_SECONDS, characters / SLOWEST) if characters and characters >= JUDGED_FROM else MAX_SECONDS
+    read_out = max(characters or 0, at_most or 0)
+    longest = min(MAX_SECONDS, read_out / SLOWEST) if read_out >= JUDGED_FROM else MAX_SECONDS
     if structure.frames is not None and structure.frames / structure.sample_rate > longest:
         raise _implausible(structure.frames / structure.sample_rate, characters)
     sample_rate, frames, loudness = _listen(structure, longest, characters)

@@ -240,6 +240,7 @@ class AcceptJob:
 
     def _segments(self, job: Job, spec: Spec, text: str) -> list[Segment]:
         from speech.text.cutting import cut
+        from speech.text.reading import spoken_bounds
 
         limit = self.vendors.capabilities(spec.vendor).character_limit
         due_at = self._due(self.clock.now())
@@ -252,6 +253,8 @@ class AcceptJob:
                 end=piece.byte_end,
                 characters=len(piece.text),
                 audio_key=segment_key(job.tenant, spec, piece.text),
+                sounds=(bounds := spoken_bounds(piece.text))[0],
+                read_out=bounds[1],
                 due_at=due_at,
             )
             for index, piece in enumerate(cut(text, limit=limit, language=spec.language))

@@ -58,7 +58,10 @@ class SettleSegment:
         """
         from speech.audio.verify import verify
 
-        verified = verify(ready.data, characters=segment.characters, media_type=ready.media_type)
+        sounds = segment.characters if segment.sounds is None else segment.sounds
+        verified = verify(
+            ready.data, characters=sounds, at_most=segment.read_out or segment.characters, media_type=ready.media_type
+        )
         facts = SegmentAudio(
             container=verified.container,
             sample_rate=verified.sample_rate,
