@@ -113,5 +113,5 @@ $(VENV)/dev: requirements/dev.txt | $(BIN)/python
 	@echo "installing what development needs"
 	@awk '/^[a-z]/ {wanted = /^setuptools==/} wanted' $< > '$(VENV)/setuptools.txt'
 	@$(INSTALL) --only-binary=:all: -r '$(VENV)/setuptools.txt' # what has no wheel is built by the locked setuptools, no other
-	@$(INSTALL) --no-build-isolation -r $<
+	@$(INSTALL) --use-pep517 --no-build-isolation -r $<
 	@touch $@
