@@ -36,7 +36,7 @@ def cut(text: str, *, limit: int, language: str | None = None) -> list[Piece]:
     Whole paragraphs are packed while they fit; one that does not fit is cut at sentence ends, then at
     clause punctuation, white space, and between graphemes. Every piece makes a sound, none begins or
     ends with white space, and all that is not white space is in exactly one piece. Left out is only
-    what is silent and fits no neighbour: the rest of a rule longer than the limit, a text of dots.
+    what would be silence bought: a rule or a row of emoji that fits no neighbour, a text of dots.
     """
     if limit < 1:
         raise ValueError(f"A limit of {limit} characters.")
@@ -358,11 +358,11 @@ _JOINING = r"[\p{GCB=Extend}\p{GCB=ZWJ}\p{GCB=SpacingMark}\p{GCB=Prepend}\p{GCB=
 
 def _inside_graphemes(text: str) -> bytearray:
     """One byte per offset: 1 where a cut would fall inside a grapheme."""
-    import regex
-
     inside = bytearray(len(text) + 1)
     if text.isascii():
         return inside
+    import regex
+
     for flags in _FLAGS.finditer(text):
         start, end = flags.span()
         inside[start + 1 : end : 2] = b"\x01" * ((end - start) // 2)
