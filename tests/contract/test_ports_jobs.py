@@ -429,3 +429,34 @@ def test_an_api_key_is_kept_and_can_be_disabled(store: JobStore) -> None:
     assert store.api_key(TENANT, "k1") == an_api_key(disabled=True)
     assert store.api_key(TENANT, "k2") == an_api_key(key_id="k2")
     assert store.api_key("other", "k1") is None
+
+
+def test_a_segment_is_split_together_with_its_job(store: JobStore) -> None:
+    job, segment = a_job(), a_segment()
+    store.create(job, [segment])
+    moved = replace(job, rev=2, segments_total=2)
+
+    store.split(moved, replace(segment, rev=2, end=6), [a_segment(index=1)])
+
+    assert store.get(job.tenant, job.id) == moved
+    assert [each.end for each in store.segments(job.tenant, job.id)] == [6, 24]
+
+
+@pytest.mark.parametrize("stale", ["job", "segment", "added"])
+def test_a_stale_split_changes_nothing(store: JobStore, stale: str) -> None:
+    job, segment = a_job(), a_segment()
+    store.create(job, [segment])
+    moved, shrunk = replace(job, rev=2, segments_total=2), replace(segment, rev=2, end=6)
+    added = a_segment(index=1)
+    if stale == "job":
+        store.save(replace(job, rev=2))
+    elif stale == "segment":
+        store.save_segment(replace(segment, rev=2))
+    else:
+        store.add_segments([replace(added, end=99)])
+    before = (store.get(job.tenant, job.id), list(store.segments(job.tenant, job.id)))
+
+    with pytest.raises(StaleWrite):
+        store.split(moved, shrunk, [added])
+
+    assert (store.get(job.tenant, job.id), list(store.segments(job.tenant, job.id))) == before

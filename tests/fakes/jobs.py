@@ -96,6 +96,14 @@ class FakeJobStore(Faulty):
             self._expect(self._of(segment).get(segment.index), segment)
             self.put(segment)
 
+    def split(self, job: Job, shrunk: Segment, added: Sequence[Segment]) -> None:
+        with self._call("split"):
+            self._expect(self._jobs.get((job.tenant, job.id)), job)
+            self._expect(self._of(shrunk).get(shrunk.index), shrunk)
+            if any(each.index in self._of(each) for each in added):
+                raise StaleWrite("A segment of that index is there already.")
+            self.put(job, shrunk, *added)
+
     def count(self, tenant: str, job_id: str, *, stored: int = 0, failed: int = 0, calls: int = 0) -> Progress:
         with self._call("count"):
             old = self._progress.get((tenant, job_id), Progress())

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +260,17 @@ class VendorRejected(VendorError):
 
     code = "vendor-rejected"
     title = "The vendor refused the request"
+
+
+class VendorTextTooLong(VendorRejected):
+    """The vendor's real limit is below the one it documents. `limit` is what it says it is, if it says so."""
+
+    code = "vendor-text-too-long"
+    title = "The vendor refused the text for its length"
+
+    def __init__(self, detail: str, *, limit: int | None = None, **facts: Any) -> None:
+        super().__init__(detail, **facts)
+        self.limit = limit
 
 
 class VendorJobFailed(VendorError):

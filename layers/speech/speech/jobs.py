@@ -148,6 +148,13 @@ def postpone(job: Job, *, due_at: int | None, sent: bool = False) -> Job:
     return replace(job, rev=job.rev + 1, due_at=due_at, sends=job.sends + (1 if sent else 0))
 
 
+def add_segments(job: Job, added: int) -> Job:
+    """Stay in synthesizing with more segments than were planned."""
+    if job.status is not JobStatus.SYNTHESIZING or job.segments_total is None:
+        raise IllegalTransition(f"A {job.status} job takes no more segments.")
+    return replace(job, rev=job.rev + 1, segments_total=job.segments_total + added)
+
+
 def lease_assembly(job: Job, *, token: str, now: int, lease_ms: int) -> Job:
     """Take or renew the assembly. A live lease of somebody else refuses."""
     if job.status is not JobStatus.ASSEMBLING:

@@ -89,11 +89,15 @@ class JobStore(Protocol):
         ...
 
     def segments(self, tenant: str, job_id: str) -> Iterator[Segment]:
-        """All segments by index."""
+        """All segments, in the order of their indexes."""
         ...
 
     def save_segment(self, segment: Segment) -> None:
         """Write a segment whose row still has revision `segment.rev - 1`."""
+        ...
+
+    def split(self, job: Job, shrunk: Segment, added: Sequence[Segment]) -> None:
+        """Write a job and a segment that follow their rows, and new segments, in one transaction."""
         ...
 
     def count(self, tenant: str, job_id: str, *, stored: int = 0, failed: int = 0, calls: int = 0) -> Progress:

@@ -77,6 +77,8 @@ class Segment:
     milliseconds: `lease_until` is when a `calling` segment may be taken over, `not_before` when a `pending`
     one may be called at the earliest, `due_at` when `sweep` takes an interest. `checks` counts what was
     asked of the vendor since it began to work, `sends` how often `sweep` has sent this segment again.
+    `hops` counts the messages that led from one call to the next without the sweep between them.
+    `index` is the row's name; the order of speech is that of `start`. `is_split`: cut anew, for its length.
     """
 
     tenant: str
@@ -97,6 +99,8 @@ class Segment:
     not_before: int | None = None
     checks: int = 0
     sends: int = 0
+    hops: int = 0
+    is_split: bool = False
     audio: SegmentAudio | None = None
     problem: dict[str, Any] | None = None
 
@@ -176,6 +180,7 @@ def postpone(
         due_at=due_at,
         checks=segment.checks + (1 if checked else 0),
         sends=segment.sends + (1 if sent else 0),
+        hops=0 if sent else segment.hops,
         problem=problem if problem is not None else segment.problem,
     )
 
@@ -228,6 +233,7 @@ def retry(
         SegmentStatus.PENDING,
         not_before=not_before,
         due_at=due_at,
+        hops=segment.hops + 1,
         lease_until=None,
         vendor_job_id=None,
         problem=problem,
@@ -242,8 +248,29 @@ def forgo(segment: Segment, *, not_before: int, due_at: int, problem: dict[str, 
         SegmentStatus.PENDING,
         not_before=not_before,
         due_at=due_at,
+        hops=segment.hops + 1,
         lease_until=None,
         problem=problem,
+        attempts=segment.attempts[:-1],
+    )
+
+
+def shrink(segment: Segment, to: Segment, *, now: int) -> Segment:
+    """calling → pending with less text: the vendor turned the whole away for its length. Once only."""
+    if segment.is_split:
+        raise IllegalTransition("A segment is split once at most.")
+    return _moved(
+        segment,
+        SegmentStatus.PENDING,
+        end=to.end,
+        characters=to.characters,
+        sounds=to.sounds,
+        read_out=to.read_out,
+        audio_key=to.audio_key,
+        is_split=True,
+        not_before=now,
+        due_at=to.due_at,
+        lease_until=None,
         attempts=segment.attempts[:-1],
     )
 

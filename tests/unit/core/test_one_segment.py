@@ -1,5 +1,7 @@
 """From a pending segment to stored audio, and every way a vendor can spoil it."""
 
+import json
+
 import pytest
 
 from speech.errors import (
@@ -9,6 +11,7 @@ from speech.errors import (
     VendorMisbehaved,
     VendorQuotaExhausted,
     VendorRejected,
+    VendorTextTooLong,
     VendorThrottled,
     VendorUnauthorized,
     VendorUnavailable,
@@ -102,7 +105,7 @@ def test_c3_a_throttled_segment_returns_after_the_delay_the_vendor_asked_for() -
 
     world.run(seconds=41)
     early = len(world.vendor.requests)
-    world.run(seconds=500)
+    world.run_with_sweeps(seconds=900)
 
     assert early == 1
     assert world.job().status is JobStatus.COMPLETED
@@ -252,7 +255,7 @@ def test_i7_a_worker_that_was_paused_past_its_lease_changes_nothing() -> None:
         world.run(seconds=30)  # another worker takes over and finishes
         return AudioReady(spoken(len(SENTENCE), level=0.1), "audio/wav")
 
-    world.vendor.start = paused  # type: ignore[method-assign,assignment]
+    world.vendor.start = paused  # type: ignore[method-assign]  # a hook, not another vendor
     world.start(message)
     world.run(seconds=30)
 
@@ -296,3 +299,61 @@ def test_a_long_queue_is_not_filled_with_copies_of_itself() -> None:
         sent += len(world.dispatcher.take())
 
     assert sent <= 8
+
+
+LONG = "One sentence stands here. Another one stands there. A third one follows. And a fourth one ends it."
+
+
+def test_c21_a_text_that_is_longer_than_the_vendor_really_takes_is_cut_anew_once() -> None:
+    world = World()
+    world.vendor.starts = [VendorTextTooLong("too long", vendor="scripted")]
+    job = world.a_synthesizing_job("Before it comes a first one. ", LONG, "After it comes a last one.")
+    world.dispatcher.sent = world.dispatcher.sent[1:2] + world.dispatcher.sent[:1] + world.dispatcher.sent[2:]
+
+    world.run(seconds=30)
+
+    done = world.job()
+    assert done.status is JobStatus.COMPLETED
+    total = done.segments_total or 0
+    assert total > 3
+    manifest = json.loads(world.results.objects[f"jobs/{job.id}.manifest.json"].data)
+    assert [each["index"] for each in manifest["segments"]] == list(range(total))
+    said = world.results.objects[f"jobs/{job.id}.srt"].data.decode()
+    assert said.index("Before") < said.index("One sentence") < said.index("fourth") < said.index("After")
+    assert done.cost is not None
+    assert done.cost.vendor_calls == total
+
+
+def test_c21_two_segments_that_are_split_at_the_same_time_both_are() -> None:
+    world = World()
+    world.vendor.starts = [VendorTextTooLong("too long", vendor="scripted", limit=30)] * 2
+    world.a_synthesizing_job(LONG + " ", LONG)
+
+    world.run(seconds=30)
+
+    assert world.job().status is JobStatus.COMPLETED
+    assert (world.job().segments_total or 0) > 4
+
+
+def test_c21_a_text_that_is_still_too_long_after_that_fails_with_the_reason() -> None:
+    world = World()
+    world.vendor.starts = [VendorTextTooLong("too long", vendor="scripted")] * 10
+    world.a_synthesizing_job(LONG)
+
+    world.run(seconds=30)
+
+    job = world.job()
+    assert job.status is JobStatus.FAILED
+    assert job.problem is not None
+    assert job.problem["code"] == "vendor-text-too-long"
+
+
+def test_a18_a_function_does_not_keep_sending_to_its_own_queue() -> None:
+    world = World()
+    world.vendor.starts = [VendorThrottled("slow down", vendor="scripted", retry_after=1)] * 100
+    world.a_synthesizing_job(SENTENCE)
+
+    world.run(seconds=3000)  # no sweep comes by
+
+    assert len(world.vendor.requests) == 5
+    assert world.segment().due_at is not None

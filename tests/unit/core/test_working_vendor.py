@@ -104,7 +104,7 @@ def test_d1_a_callback_before_the_create_answer_is_stored_does_no_harm() -> None
         world.check(CheckSegment(job.tenant, job.id, 0, attempt=1, hint="vendor-job-1"))
         return WORKING
 
-    world.vendor.start = early  # type: ignore[method-assign,assignment]
+    world.vendor.start = early  # type: ignore[method-assign]  # a hook, not another vendor
     world.vendor.checks = [AudioReady(spoken(len(SENTENCE)))]
     world.run(seconds=200)
 

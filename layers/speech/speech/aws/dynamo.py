@@ -132,6 +132,11 @@ class DynamoJobStore:
     def save_segment(self, segment: Segment) -> None:
         self._replace(segment)
 
+    def split(self, job: Job, shrunk: Segment, added: Sequence[Segment]) -> None:
+        write_id = _new_write_id()
+        puts = [self._put(job, write_id, _follows(job.rev)), self._put(shrunk, write_id, _follows(shrunk.rev))]
+        self._transact([*puts, *(self._put(each, write_id, _ABSENT) for each in added)], write_id)
+
     def count(self, tenant: str, job_id: str, *, stored: int = 0, failed: int = 0, calls: int = 0) -> Progress:
         with translated():
             row = self._client.update_item(

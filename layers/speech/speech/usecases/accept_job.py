@@ -20,7 +20,7 @@ from speech.errors import (
     StoreUnavailable,
     TextTooLong,
 )
-from speech.ids import derived_job_id, new_job_id, segment_key
+from speech.ids import derived_job_id, new_job_id
 from speech.jobs import Cost, Job, JobStatus, Source, Spec
 from speech.messages import DeliverEvent, StartSegment
 from speech.observability import count
@@ -28,6 +28,7 @@ from speech.ports import Clock, Delivery, Dispatcher, JobStore, TextStore
 from speech.problems import problem_from
 from speech.segments import Segment
 from speech.settings import TENANT, Settings
+from speech.usecases.plan_segments import plan_segments
 from speech.vendors.base import Capabilities
 
 if TYPE_CHECKING:
@@ -239,26 +240,8 @@ class AcceptJob:
         )
 
     def _segments(self, job: Job, spec: Spec, text: str) -> list[Segment]:
-        from speech.text.cutting import cut
-        from speech.text.reading import spoken_bounds
-
         limit = self.vendors.capabilities(spec.vendor).character_limit
-        due_at = self._due(self.clock.now())
-        return [
-            Segment(
-                tenant=job.tenant,
-                job_id=job.id,
-                index=index,
-                start=piece.byte_start,
-                end=piece.byte_end,
-                characters=len(piece.text),
-                audio_key=segment_key(job.tenant, spec, piece.text),
-                sounds=(bounds := spoken_bounds(piece.text))[0],
-                read_out=bounds[1],
-                due_at=due_at,
-            )
-            for index, piece in enumerate(cut(text, limit=limit, language=spec.language))
-        ]
+        return plan_segments(job, spec, text, limit=limit, due_at=self._due(self.clock.now()))
 
     def _begin(self, job: Job, missing: Sequence[Segment]) -> Job:
         """accepted → synthesizing, once every segment row is there."""

@@ -73,7 +73,7 @@ class AssembleAudioUseCase:
     def _assemble(self, lease: _Lease, spec: Spec) -> None:
         from speech.audio.join import FORMATS, join
 
-        rows = list(self.store.segments(lease.job.tenant, lease.job.id))
+        rows = sorted(self.store.segments(lease.job.tenant, lease.job.id), key=lambda row: row.start)
         if any(row.status is not SegmentStatus.STORED for row in rows) or len(rows) != lease.job.segments_total:
             raise IllegalTransition("Not every segment is stored.")
         with tempfile.TemporaryDirectory(prefix="assemble-") as folder:
@@ -168,7 +168,7 @@ class AssembleAudioUseCase:
             "pauses": [],
             "segments": [
                 {
-                    "index": row.index,
+                    "index": index,
                     "characters": row.characters,
                     "vendor": spec.vendor if spec else None,
                     "voice": spec.voice if spec else None,
@@ -199,6 +199,6 @@ class AssembleAudioUseCase:
                         "vendor_calls": row.calls,
                     },
                 }
-                for row, (start, end) in zip(rows, times, strict=True)
+                for index, (row, (start, end)) in enumerate(zip(rows, times, strict=True))
             ],
         }

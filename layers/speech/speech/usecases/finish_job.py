@@ -34,14 +34,12 @@ class FinishJob:
         if job.status is not JobStatus.SYNTHESIZING or stored != job.segments_total:
             return False
         now = self.clock.now()
-        assembling = jobs.begin_assembly(job, now=now, due_at=now + self._lease_ms())
         try:
-            self.store.save(assembling)
+            self.store.save(jobs.begin_assembly(job, now=now, due_at=now + self._lease_ms()))
         except StaleWrite:
+            # The job moved since it was read: it may have got more segments, so its rows are counted anew.
             current = self.store.get(job.tenant, job.id)
-            if current is None or current.status is not JobStatus.SYNTHESIZING:
-                return False
-            self.store.save(jobs.begin_assembly(current, now=now, due_at=now + self._lease_ms()))
+            return current is not None and current.rev != job.rev and self.assemble_when_ready(current)
         self.dispatcher.assemble(AssembleAudio(tenant=job.tenant, job_id=job.id))
         return True
 

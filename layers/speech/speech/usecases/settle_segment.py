@@ -3,17 +3,20 @@
 import hashlib
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from speech import problems, segments
+from speech import jobs, problems, segments
 from speech.errors import (
     SpeechError,
+    StaleWrite,
+    StoreUnavailable,
     UnsupportedContainer,
     UnusableAudio,
     VendorAmbiguous,
     VendorError,
     VendorMisbehaved,
     VendorQuotaExhausted,
+    VendorTextTooLong,
     VendorThrottled,
     VendorUnauthorized,
 )
@@ -24,10 +27,18 @@ from speech.ports import Clock, Dispatcher, JobStore, SegmentStore
 from speech.segments import Outcome, Segment, SegmentAudio
 from speech.settings import Settings
 from speech.usecases.finish_job import FinishJob
+from speech.usecases.plan_segments import plan_segments
 from speech.vendors.base import AudioReady, StillWorking
 
 DELAYED_CHECKS = 4
 """How many checks are sent with a delay; after these, `due_at` and the sweep."""
+
+SPLIT_TRIES = 20
+"""How often to try again when other segments of the job are split at the same moment."""
+
+LONGEST_CHAIN = 4
+"""How many messages may lead from call to call before the sweep takes over: the platform takes a function
+that keeps sending to its own queue for a runaway loop, and cuts it off."""
 
 BACKOFF_CAP_SECONDS = 60.0
 SLOW_WAIT_SECONDS = 60.0
@@ -121,6 +132,34 @@ class SettleSegment:
         else:
             self._fail(job, segment, problem, Outcome.RELEASED)
 
+    def too_long(self, job: Job, segment: Segment, text: str, error: VendorTextTooLong) -> None:
+        """The vendor's real limit is lower than documented: cut this segment anew, once."""
+        count("SegmentsSplit")
+        limit = min(error.limit or len(text), (len(text) + 1) // 2)
+        if segment.is_split or job.spec is None or limit < 1:
+            self.call_failed(job, segment, error)
+            return
+        for _ in range(SPLIT_TRIES):
+            now = self.clock.now()
+            due_at = self._after(self.settings.lease_seconds)
+            current = self.store.get(job.tenant, job.id)
+            if current is None or current.spec is None or current.segments_total is None or current.is_terminal:
+                return
+            pieces = plan_segments(current, current.spec, text, limit=limit, due_at=due_at, first_byte=segment.start)
+            shrunk = segments.shrink(segment, pieces[0], now=now)
+            added = [
+                replace(piece, index=current.segments_total + position, is_split=True)
+                for position, piece in enumerate(pieces[1:])
+            ]
+            try:
+                self.store.split(jobs.add_segments(current, len(added)), shrunk, added)
+            except StaleWrite:
+                continue  # another segment of this job was split meanwhile
+            for each in (shrunk, *added):
+                self.send_start(current, each, delay=0)
+            return
+        raise StoreUnavailable("The job is changing too fast; try again shortly.")
+
     def ambiguous(self, job: Job, segment: Segment, problem: problems.Problem) -> None:
         """The call may have been billed and nobody can know: one more at most, and flagged."""
         count("AmbiguousCalls")
@@ -163,13 +202,10 @@ class SettleSegment:
 
     def _call_later(self, job: Job, segment: Segment, problem: problems.Problem, wait: float) -> None:
         later = segments.forgo(
-            segment,
-            not_before=self._after(wait),
-            due_at=self._after(wait + DELAY_GRACE_SECONDS),
-            problem=problem,
+            segment, not_before=self._after(wait), due_at=self._overdue(segment, wait), problem=problem
         )
         self.store.save_segment(later)
-        self.send_start(job, later, delay=wait)
+        self._send_again(job, later, wait)
 
     def _retry_or_fail(self, job: Job, segment: Segment, problem: problems.Problem, outcome: Outcome) -> None:
         if segment.calls >= self.settings.segment_attempts:
@@ -180,18 +216,26 @@ class SettleSegment:
             segment,
             now=self.clock.now(),
             not_before=self._after(wait),
-            due_at=self._after(wait + DELAY_GRACE_SECONDS),
+            due_at=self._overdue(segment, wait),
             outcome=outcome,
             problem=problem,
         )
         self.store.save_segment(again)
-        self.send_start(job, again, delay=wait)
+        self._send_again(job, again, wait)
 
     def _fail(self, job: Job, segment: Segment, problem: problems.Problem, outcome: Outcome) -> None:
         failed = segments.fail(segment, now=self.clock.now(), outcome=outcome, problem=problem)
         self.store.save_segment(failed)
         self.store.count(segment.tenant, segment.job_id, failed=1, calls=failed.calls)
         self.finish.fail(job, problem)
+
+    def _overdue(self, segment: Segment, wait: float) -> int:
+        """When the sweep is to send this segment: at once where no message will, else when that is late."""
+        return self._after(wait if segment.hops >= LONGEST_CHAIN else wait + DELAY_GRACE_SECONDS)
+
+    def _send_again(self, job: Job, segment: Segment, wait: float) -> None:
+        if segment.hops <= LONGEST_CHAIN:
+            self.send_start(job, segment, delay=wait)
 
     def _after(self, seconds: float) -> int:
         return self.clock.now() + int(seconds * 1000)

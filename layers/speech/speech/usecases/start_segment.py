@@ -6,7 +6,7 @@ from typing import Protocol
 from speech import problems, segments
 from speech.callbacks import callback_url
 from speech.egress import EgressRefused
-from speech.errors import StaleWrite, UnusableAudio, VendorAmbiguous, VendorError, VendorUnauthorized
+from speech.errors import StaleWrite, UnusableAudio, VendorAmbiguous, VendorError, VendorTextTooLong, VendorUnauthorized
 from speech.jobs import Job, JobStatus, Spec
 from speech.messages import StartSegment
 from speech.observability import count, logger
@@ -89,6 +89,9 @@ class StartSegmentUseCase:
         address = callback_address(self.keys, self.settings, job, calling, calling.calls) if callbacks else None
         try:
             outcome = self._call(vendor, spec, text, address)
+        except VendorTextTooLong as error:
+            self.settle.too_long(job, calling, text, error)
+            return
         except VendorAmbiguous as error:
             if callbacks:
                 problem = problems.problem_from(error, job_id=job.id)

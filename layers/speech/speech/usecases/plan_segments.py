@@ -1,0 +1,32 @@
+"""Cut a text into the segments of a job. The same text always gives the same segments."""
+
+from speech.ids import segment_key
+from speech.jobs import Job, Spec
+from speech.segments import Segment
+
+
+def plan_segments(
+    job: Job, spec: Spec, text: str, *, limit: int, due_at: int, first_index: int = 0, first_byte: int = 0
+) -> list[Segment]:
+    """Pending segments of at most `limit` characters; `text` begins at `first_byte` of the job's stored text."""
+    from speech.text.cutting import cut
+    from speech.text.reading import spoken_bounds
+
+    rows = []
+    for index, piece in enumerate(cut(text, limit=limit, language=spec.language)):
+        sounds, read_out = spoken_bounds(piece.text)
+        rows.append(
+            Segment(
+                tenant=job.tenant,
+                job_id=job.id,
+                index=first_index + index,
+                start=first_byte + piece.byte_start,
+                end=first_byte + piece.byte_end,
+                characters=len(piece.text),
+                audio_key=segment_key(job.tenant, spec, piece.text),
+                sounds=sounds,
+                read_out=read_out,
+                due_at=due_at,
+            )
+        )
+    return rows
