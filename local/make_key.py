@@ -1,5 +1,6 @@
 """Make an API key in a deployed stack and print it, once: `python -m local.make_key STACK`."""
 
+import base64
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,16 @@ def make_key(stack: str, outputs: Mapping[str, str]) -> str:
     token, record = new_key(pepper=services.keys.signing_key(), env=stack, now=time.time_ns() // 1_000_000)
     services.store.put_api_key(record)
     return token
+
+
+def webhook_secret(outputs: Mapping[str, str]) -> str:
+    """What receivers of this stack's webhooks verify with, spelled as Standard Webhooks spells it."""
+    from speech.bootstrap import Services
+    from speech.settings import TENANT, Settings
+    from speech.usecases.deliver_event import signing_secret
+
+    keys = Services(Settings(signing_secret_arn=outputs["SigningSecretArn"])).keys
+    return "whsec_" + base64.b64encode(signing_secret(keys.signing_key(), TENANT)).decode()
 
 
 def outputs_of(stack: str, cloudformation: "CloudFormationClient") -> dict[str, str]:
@@ -49,10 +60,12 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write("python -m local.make_key STACK\n")
         return 2
     try:
-        token = make_key(arguments[0], outputs_of(arguments[0], boto3.client("cloudformation")))
+        outputs = outputs_of(arguments[0], boto3.client("cloudformation"))
+        token, secret = make_key(arguments[0], outputs), webhook_secret(outputs)
     except (NoSuchStack, BotoCoreError, ClientError) as error:
         sys.stderr.write(f"No key was made. {error}\n")
         return 1
+    sys.stderr.write(f"Webhooks of this stack are signed with {secret}\n")
     sys.stderr.write("This key is shown once; the stack keeps only its hash.\n")
     sys.stdout.write(f"{token}\n")
     return 0
