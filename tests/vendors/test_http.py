@@ -17,7 +17,7 @@ from speech.egress import EgressRefused
 from speech.errors import VendorAmbiguous, VendorError, VendorMisbehaved, VendorUnavailable
 from speech.ports import WebhookSender
 from speech.vendors import http as http_module
-from speech.vendors.base import VendorHttp
+from speech.vendors.base import Reply, VendorHttp
 from speech.vendors.http import HttpWebhookSender, VendorClient
 from tests.vendors.scripted import Script, Scripted, answer
 
@@ -105,6 +105,78 @@ def test_a_result_is_fetched_without_credentials(serve: Serve) -> None:
 
     assert server.seen[1].path == "/a%20b.mp3?X-Sig=1&y=2"
     assert server.seen[1].headers.keys() == {"host", "user-agent", "accept", "accept-encoding"}
+
+
+# --- As much as comes -------------------------------------------------------------------------
+
+
+def told(server: Scripted, **options: Any) -> tuple[Reply, list[bytes]]:
+    """A request that is satisfied with what comes until the word `end`."""
+    pieces: list[bytes] = []
+
+    def until(piece: bytes) -> bool:
+        pieces.append(piece)
+        return b"end" in piece
+
+    return client_of(server, **options).request("POST", "/", json={}, until=until), pieces
+
+
+def test_c16_enough_is_enough_and_the_vendor_need_not_finish(serve: Serve) -> None:
+    def never_ending(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 201 Created\r\nLocation: /1\r\nContent-Length: 1000\r\n\r\nthe end")
+        connection.recv(1)
+
+    reply, pieces = told(serve(never_ending))
+
+    assert (reply.status, reply.headers["location"], reply.body, reply.complete) == (201, "/1", b"the end", False)
+    assert pieces == [b"the end"]
+
+
+def test_c16_what_came_before_a_cut_or_the_deadline_is_kept(serve: Serve) -> None:
+    cut, _ = told(serve(lambda connection: connection.sendall(answer(201, b"data", length=1000))))
+    late, _ = told(serve(stalling), seconds=0.3)
+
+    assert (cut.status, cut.body, cut.complete) == (201, b"data", False)
+    assert (late.status, late.body, late.complete) == (200, b"RIFF", False)
+
+
+def test_c16_a_whole_answer_is_complete(serve: Serve) -> None:
+    reply, _ = told(serve(answer(201, b"all there is")))
+
+    assert (reply.body, reply.complete) == (b"all there is", True)
+
+
+def test_c16_a_stream_without_end_is_taken_up_to_its_limit(serve: Serve) -> None:
+    def endless(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            connection.sendall(b": nothing yet\n" * 5000)
+
+    reply, _ = told(serve(endless))
+
+    assert not reply.complete
+    assert http_module.MAX_JSON < len(reply.body) < http_module.MAX_JSON + 200_000
+
+
+@pytest.mark.parametrize("script", [lambda connection: connection.recv(1), lambda connection: connection.close()])
+def test_c2_c18_without_a_status_it_is_as_ambiguous_as_any_call(serve: Serve, script: Script) -> None:
+    with pytest.raises(VendorAmbiguous):
+        told(serve(script), seconds=0.3)
+
+
+def test_a_refusal_is_not_shown_to_whoever_waits_for_a_success(serve: Serve) -> None:
+    reply, pieces = told(serve(answer(429, b"the end")))
+
+    assert (reply.status, reply.body, pieces) == (429, b"the end", [])
+
+
+def test_what_an_adapter_remembers_is_there_at_its_next_call() -> None:
+    http = VendorClient("acme", "http://127.0.0.1:9", local=True)
+
+    http.within(5).memory["voice"] = "alloy"
+
+    assert http.within(7).memory == {"voice": "alloy"}
+    assert VendorClient("acme", "http://127.0.0.1:9", local=True).memory == {}
 
 
 # --- Deadlines --------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """What a vendor is: the interface every adapter implements, and its capabilities as data."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
@@ -18,13 +18,19 @@ class Delivery(StrEnum):
     CALLBACK = "callback"
 
 
+INSTEAD_OF_TEXT = frozenset({"message_id"})
+"""Options that name what is to be spoken: the vendor has the text, and any other one is not looked at."""
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """One field of the vendor's own request, by the vendor's own name.
 
     `kind` is string, filename, number, integer, boolean or uuid. Bounds are inclusive. `choices` lists
-    the only values allowed. `needs` names the option without which this one means nothing. `source`
-    says where the fact comes from (docs/vendors/<name>.md).
+    the only values allowed. `needs` names the option without which this one means nothing, `only_with`
+    another option and the values of it, None for left out, beside which this one means something.
+    `allowed_by` names the setting of the stack without which it is refused. `source` says where the fact
+    comes from (docs/vendors/<name>.md).
     """
 
     name: str
@@ -36,6 +42,8 @@ class Option:
     max_length: int | None = None
     nullable: bool = False
     needs: str = ""
+    only_with: tuple[str, tuple[str | None, ...]] | None = None
+    allowed_by: str = ""
     source: str = ""
 
 
@@ -43,8 +51,10 @@ class Option:
 class Capabilities:
     """What a vendor can do, as data. GET /v1/vendors, the docs and validation all read this.
 
-    `character_limit` is per request, counted in Unicode code points. `languages` empty means that the
-    vendor lists none, so none is refused. `concurrency` is how many requests may be under way at once.
+    `character_limit` is per request, counted in Unicode code points; `other_limits` are those that hold
+    in its place: an option, its value, and the limit. `languages` empty means that the vendor lists none,
+    so none is refused. `concurrency` is how many requests may be under way at once. `status` is active or
+    retired.
     """
 
     title: str
@@ -59,6 +69,12 @@ class Capabilities:
     lists_voices: bool = False
     status: str = "active"
     notes: tuple[str, ...] = ()
+    other_limits: tuple[tuple[str, str, int], ...] = ()
+
+    def limit_for(self, options: Mapping[str, Any]) -> int:
+        """How many characters a request with these options may have."""
+        others = (limit for name, value, limit in self.other_limits if options.get(name) == value)
+        return next(others, self.character_limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +118,15 @@ class Callback:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A vendor's HTTP answer, read whole within the deadline and the byte cap. Header names are lower case."""
+    """A vendor's HTTP answer, within the deadline and the byte cap. Header names are lower case.
+
+    A success is `complete` unless the caller took as much as came: see `VendorHttp.request`.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    complete: bool = True
 
     @property
     def ok(self) -> bool:
@@ -121,6 +141,11 @@ class VendorHttp(Protocol):
     returned, never followed.
     """
 
+    @property
+    def memory(self) -> dict[Any, Any]:
+        """What an adapter wants to find again at its next call in this process. Nobody else reads it."""
+        ...
+
     def request(
         self,
         method: str,
@@ -129,8 +154,13 @@ class VendorHttp(Protocol):
         headers: Mapping[str, str] | None = None,
         json: Mapping[str, Any] | None = None,
         params: Mapping[str, str] | None = None,
+        until: Callable[[bytes], bool] | None = None,
     ) -> Reply:
-        """Call the vendor's API at base URL + path."""
+        """Call the vendor's API at base URL + path.
+
+        `until` is shown each piece of a success as it arrives, and says when there is enough. Then, and
+        when the rest does not arrive whole and in time, the answer is what came, and is not `complete`.
+        """
         ...
 
     def fetch(self, url: str) -> Reply:

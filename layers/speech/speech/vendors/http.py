@@ -227,11 +227,13 @@ class Outbound:
         body: bytes = b"",
         seconds: float,
         limit: Callable[[bytes], int] | None = None,
+        until: Callable[[bytes], bool] | None = None,
     ) -> Reply:
         """Send one request and read its answer whole. Raises NotSent, NotAnswered, TooLarge or EgressRefused.
 
         `limit` is asked with the beginning of a success how large it may be. Without it the status is all
-        that counts, as with every refusal: of the body as much is kept as came, 64 KB at most.
+        that counts, as with every refusal: of the body as much is kept as came, 64 KB at most. For `until`
+        see `VendorHttp.request`.
         """
         host = f"[{target.host}]" if ":" in target.host else target.host
         request = httpx.Request(
@@ -245,7 +247,7 @@ class Outbound:
         token = _ends_at.set(time.monotonic() + seconds)
         try:
             with closing(self._connections(target.scheme).send(request, stream=True)) as response:
-                return _read(response, limit)
+                return _read(response, limit, until)
         except (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout) as error:
             raise NotSent from error
         except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.RemoteProtocolError) as error:
@@ -275,27 +277,37 @@ class Outbound:
         return self._client
 
 
-def _read(response: httpx.Response, limit: Callable[[bytes], int] | None) -> Reply:
-    whole = limit is not None and 200 <= response.status_code < 300
+def _read(
+    response: httpx.Response, limit: Callable[[bytes], int] | None, until: Callable[[bytes], bool] | None
+) -> Reply:
+    success = 200 <= response.status_code < 300
+    whole = limit is not None and success
+    until = until if success else None
     headers: dict[str, str] = {}
     for raw_name, raw_value in response.headers.raw:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     body = bytearray()
     largest = 0
+    complete = False
     try:
         for chunk in response.iter_raw():
             body += chunk
             largest = largest or (limit(bytes(body[:512])) if limit and whole else MAX_ERROR)
             if len(body) > largest:
-                if whole:
+                if whole and not until:
                     raise TooLarge
                 break
+            if until and until(chunk):
+                break
+        else:
+            complete = True
     except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.RemoteProtocolError):
-        if whole:
+        if whole and not until:
             raise
         # The status was the answer; the page that came with it is evidence, whole or not.
-    return Reply(status=response.status_code, headers=headers, body=bytes(body if whole else body[:MAX_ERROR]))
+    kept = bytes(body if whole else body[:MAX_ERROR])
+    return Reply(status=response.status_code, headers=headers, body=kept, complete=complete)
 
 
 class VendorClient:
@@ -322,6 +334,7 @@ class VendorClient:
         self._deadline = deadline_seconds
         self._max_audio = max_audio
         self._ends_at: float | None = None
+        self.memory: dict[Any, Any] = {}
         self._api = Outbound(local=local, private=True, resolve=resolve, ssl_context=ssl_context)
         self._files = Outbound(local=local, resolve=resolve, ssl_context=ssl_context)
 
@@ -339,8 +352,9 @@ class VendorClient:
         headers: Mapping[str, str] | None = None,
         json: Mapping[str, Any] | None = None,
         params: Mapping[str, str] | None = None,
+        until: Callable[[bytes], bool] | None = None,
     ) -> Reply:
-        """Call the vendor's API at base URL + path."""
+        """Call the vendor's API at base URL + path; for `until` see `VendorHttp.request`."""
         base = egress.parse(self._base_url, local=self._local)
         query = f"?{urlencode(params)}" if params else ""
         target = egress.Target(base.scheme, base.host, base.port, base.path.rstrip("/") + path + query)
@@ -356,7 +370,7 @@ class VendorClient:
             return MAX_JSON if opens_like_text(head) else self._max_audio
 
         return self._exchange(
-            self._api, target, method, headers=sent, body=body, limit=limit, ambiguous=method != "GET"
+            self._api, target, method, headers=sent, body=body, limit=limit, ambiguous=method != "GET", until=until
         )
 
     def fetch(self, url: str) -> Reply:
@@ -387,6 +401,7 @@ class VendorClient:
         body: bytes,
         limit: Callable[[bytes], int],
         ambiguous: bool,
+        until: Callable[[bytes], bool] | None = None,
     ) -> Reply:
         seconds = self._deadline
         if self._ends_at is not None:
@@ -394,7 +409,9 @@ class VendorClient:
         if seconds <= 0:
             raise VendorUnavailable("No time was left to call the vendor.", vendor=self._vendor)
         try:
-            return outbound.exchange(target, method, headers=headers, body=body, seconds=seconds, limit=limit)
+            return outbound.exchange(
+                target, method, headers=headers, body=body, seconds=seconds, limit=limit, until=until
+            )
         except NotSent as error:
             raise VendorUnavailable("The vendor could not be reached.", vendor=self._vendor) from error
         except NotAnswered as error:
