@@ -110,6 +110,8 @@ def _checked(
         message = _complaint(option, value)
         if message is None and option.needs and options.get(option.needs) is None:
             message = f"means nothing without {option.needs}"
+        if message is None and value is not None and option.only_with:
+            message = _misplaced(option.only_with, options)
         if message is not None:
             (unsupported if option.choices and isinstance(value, str) else wrong).append(FieldError(field, message))
             continue
@@ -137,6 +139,14 @@ def _complaint(option: Option, value: Any) -> str | None:
     if option.kind == "filename" and (value.strip(". ") == "" or any(sign in value for sign in '/\\:*?"<>|')):
         return "must be a plain file name, without a folder"
     return None
+
+
+def _misplaced(only_with: tuple[str, tuple[str | None, ...]], options: Mapping[str, Any]) -> str | None:
+    other, values = only_with
+    if options.get(other) in values:
+        return None
+    named = " or ".join(value for value in values if value is not None)
+    return f"means something only with {other} {named}"
 
 
 def _number_complaint(option: Option, value: Any) -> str | None:
