@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speech.vendors.answers import opens_like_text, parsed, request_id, retry_after, safe_message
+from speech.errors import (
+    VendorError,
+    VendorQuotaExhausted,
+    VendorRejected,
+    VendorTextTooLong,
+    VendorThrottled,
+    VendorUnavailable,
+)
+from speech.vendors.answers import opens_like_text, parsed, request_id, retry_after, safe_message, told_too_long
 from speech.vendors.base import Reply
 
 NOW = 1_800_000_000.0  # Fri, 15 Jan 2027 08:00:00 GMT
@@ -130,3 +138,40 @@ def test_i17_no_wrapping_carries_a_secret_word_out(secret: str, before: str, aft
     said = safe_message(f"{before} {secret} {after}", secrets=(f"Some text with {secret} in it.",))
 
     assert said is None
+
+
+def rejected(kind: type[VendorError] = VendorRejected) -> VendorError:
+    return kind("No.", vendor="acme", vendor_status=400, vendor_code="c-1", request_id="r-1")
+
+
+@pytest.mark.parametrize(
+    ("message", "limit"),
+    [
+        ("Text too long", None),
+        ("Too many characters.", None),
+        ("Exceeds the character limit", None),
+        ("text: must be at most 2,000 characters for this voice engine", 2000),
+        ("The maximum is 600 characters.", 600),
+        ("Limited to 500 characters", 500),
+    ],
+)
+def test_a_final_refusal_for_the_texts_length_says_so_and_keeps_its_facts(message: str, limit: int | None) -> None:
+    told = told_too_long(rejected(), message)
+
+    assert isinstance(told, VendorTextTooLong)
+    assert (told.limit, told.detail) == (limit, "No.")
+    assert (told.vendor, told.vendor_status, told.vendor_code, told.request_id) == ("acme", 400, "c-1", "r-1")
+
+
+@pytest.mark.parametrize("message", [None, "", "Voice not found", "characters", "Rate limit exceeded", "Not at most"])
+def test_any_other_refusal_stays_what_it_is(message: str | None) -> None:
+    refused = rejected()
+
+    assert told_too_long(refused, message) is refused
+
+
+@pytest.mark.parametrize("kind", [VendorThrottled, VendorQuotaExhausted, VendorUnavailable])
+def test_what_may_pass_is_not_cut_in_pieces(kind: type[VendorError]) -> None:
+    refused = rejected(kind)
+
+    assert told_too_long(refused, "You have reached your character limit") is refused

@@ -11,6 +11,7 @@ from speech.errors import (
     VendorMisbehaved,
     VendorQuotaExhausted,
     VendorRejected,
+    VendorTextTooLong,
     VendorThrottled,
     VendorUnauthorized,
     VendorUnavailable,
@@ -154,6 +155,29 @@ def _kind(
         return VendorUnavailable
     # A redirect that we do not follow, or a success that is none: outside the vendor's own contract.
     return VendorMisbehaved if status < 400 else default
+
+
+_AT_MOST = (
+    r"(?:at most|no more than|limit of|limit is|limited to|maximum of|maximum is|maximum) ([0-9][0-9,]{0,8}) characters"
+)
+_LIMIT = re.compile(_AT_MOST, re.ASCII)
+_TOO_LONG = re.compile(rf"too long|too many characters|characters? limit|{_AT_MOST}", re.ASCII)
+
+
+def told_too_long(refused: VendorError, message: str | None) -> VendorError:
+    """The same refusal as VendorTextTooLong, if it is final and the vendor's words are about the text's length."""
+    said = (message or "").casefold()
+    if type(refused) is not VendorRejected or not _TOO_LONG.search(said):
+        return refused
+    limit = _LIMIT.search(said)
+    return VendorTextTooLong(
+        refused.detail,
+        limit=int(limit[1].replace(",", "")) if limit else None,
+        vendor=refused.vendor,
+        vendor_status=refused.vendor_status,
+        vendor_code=refused.vendor_code,
+        request_id=refused.request_id,
+    )
 
 
 # Words a vendor may say back to us even when the text holds them too. Anything else that the text, the

@@ -303,7 +303,7 @@ class PlayHt(Vendor):
         statuses = dict(answers.STATUSES)
         if default is VendorUnavailable:
             statuses.setdefault(reply.status, default)  # asking again costs nothing, giving up costs the job
-        return answers.refusal(
+        refused = answers.refusal(
             reply,
             vendor=self.name,
             title=TITLE,
@@ -314,6 +314,7 @@ class PlayHt(Vendor):
             default=default,
             secrets=secrets,
         )
+        return answers.told_too_long(refused, _words(body))
 
 
 class _Progress:
