@@ -1,10 +1,13 @@
 """A tiny scripted server on loopback: it answers what it is told, as bytes, and keeps what it received."""
 
+import datetime
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 from speech.vendors import keys_of, vendor_class
@@ -121,3 +124,30 @@ def vendor_at(name: str, server: Scripted, *, seconds: float = 10) -> Vendor:
     """An adapter whose vendor is the scripted server. Its keys are their own names in lower case."""
     client = VendorClient(name, server.url, local=True, deadline_seconds=seconds)
     return vendor_class(name)(client, {each: each.lower() for each in keys_of(name)})
+
+
+def server_context(folder: Path, name: str) -> ssl.SSLContext:
+    """What a TLS server of that name needs; a client trusts it by `cert.pem` in the folder."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(pem))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return context

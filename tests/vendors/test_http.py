@@ -1,6 +1,5 @@
 """The client that adapters share: deadlines, caps, addresses, and what a fault of transport means."""
 
-import datetime
 import logging
 import socket
 import ssl
@@ -19,7 +18,7 @@ from speech.ports import WebhookSender
 from speech.vendors import http as http_module
 from speech.vendors.base import Reply, VendorHttp
 from speech.vendors.http import HttpWebhookSender, VendorClient
-from tests.vendors.scripted import Script, Scripted, answer
+from tests.vendors.scripted import Script, Scripted, answer, server_context
 
 Serve = Callable[..., Scripted]
 AUDIO = b"RIFF\x00\x00\x00\x00WAVE" + bytes(range(256))
@@ -490,28 +489,7 @@ def test_g1_s1_a_webhook_never_goes_inside(url: str) -> None:
 
 def tls_server(folder: Path, name: str) -> tuple[int, list[str]]:
     """A TLS server for two connections with a certificate of its own making; the names that clients asked for."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    (folder / "cert.pem").write_bytes(certificate.public_bytes(pem))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    context = server_context(folder, name)
     names: list[str] = []
     context.sni_callback = lambda _socket, asked, _context: names.append(str(asked))
     listener = socket.create_server(("127.0.0.1", 0))

@@ -95,7 +95,6 @@ def test_every_option_is_sent_by_its_own_name_and_delivery_is_ours_alone(serve: 
         ({"dictionary_version": 1.5, "dictionary_id": "d"}, InvalidRequest),
         ({"audio_format": 5}, InvalidRequest),
         ({"audio_format": "aiff"}, UnsupportedOption),
-        ({"delivery": "stream"}, UnsupportedOption),
         ({"delivery": "pigeon"}, UnsupportedOption),
         ({"model": "voiceai-tts-lite-v1-latest"}, UnsupportedOption),
         ({"language": "pt-BR"}, UnsupportedOption),

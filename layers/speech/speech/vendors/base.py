@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
@@ -133,6 +134,32 @@ class Reply:
         return 200 <= self.status < 300
 
 
+class SocketClosed(Exception):
+    """The vendor ended a conversation with a close frame. `reason` is its own words."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.reason = reason
+
+
+class Conversation(Protocol):
+    """One exchange on a vendor's WebSocket. Faults are those of `VendorHttp`."""
+
+    handshake: Reply
+    """How the vendor answered the upgrade. There is a conversation only if the status is 101."""
+    continued: bool
+    """Whether an earlier exchange was held on this socket."""
+
+    def say(self, message: Mapping[str, Any]) -> None:
+        """Send one message as JSON. From here on a lost answer is ambiguous; that is told by `hear`."""
+        ...
+
+    def hear(self) -> bytes:
+        """The next message, whole. Raises SocketClosed."""
+        ...
+
+
 class VendorHttp(Protocol):
     """The client handed to an adapter: base URL, total deadline, byte cap and egress rules built in.
 
@@ -165,6 +192,14 @@ class VendorHttp(Protocol):
 
     def fetch(self, url: str) -> Reply:
         """GET a result from anywhere, without credentials, through the egress guard."""
+        ...
+
+    def converse(self, path: str, *, headers: Mapping[str, str], keep: str) -> AbstractContextManager[Conversation]:
+        """Open a WebSocket at base URL + path, or go on with the one that the last exchange left open.
+
+        That is done only a moment later, and only for the same path, headers and `keep`, which stands for
+        whatever was settled by the first message. An exchange that ends with an exception leaves nothing.
+        """
         ...
 
 

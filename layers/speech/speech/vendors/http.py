@@ -14,7 +14,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import urlencode
 
@@ -24,7 +24,8 @@ import httpx
 from speech import __version__, egress
 from speech.errors import VendorAmbiguous, VendorMisbehaved, VendorUnavailable
 from speech.vendors.answers import opens_like_text
-from speech.vendors.base import Reply
+from speech.vendors.base import Conversation, Reply
+from speech.vendors.websocket import Sockets
 
 USER_AGENT = f"Voicedrop/{__version__}"
 
@@ -41,8 +42,8 @@ MAX_JSON = 1024 * 1024
 MAX_ERROR = 64 * 1024
 """Of an error page we read this much and leave the rest."""
 
-_ends_at: contextvars.ContextVar[float] = contextvars.ContextVar("ends_at")
-"""When the exchange under way must be over, on the monotonic clock."""
+_ends_at: contextvars.ContextVar[float] = contextvars.ContextVar("ends_at", default=0.0)
+"""When the exchange under way must be over, on the monotonic clock; without one, it is over."""
 
 
 class NotSent(Exception):
@@ -59,6 +60,16 @@ class TooLarge(Exception):
 
 def _remaining() -> float:
     return _ends_at.get() - time.monotonic()
+
+
+@contextmanager
+def _ending_in(seconds: float) -> Iterator[None]:
+    """An exchange: whatever is done on connections meanwhile is over after this time."""
+    token = _ends_at.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _ends_at.reset(token)
 
 
 class _Stream(httpcore.NetworkStream):
@@ -244,17 +255,28 @@ class Outbound:
             # Path and query go out as they are: a signed address must not be spelled in another way.
             extensions={"timeout": {"pool": seconds}, "target": target.path.encode()},
         )
-        token = _ends_at.set(time.monotonic() + seconds)
         try:
-            with closing(self._connections(target.scheme).send(request, stream=True)) as response:
+            with (
+                _ending_in(seconds),
+                closing(self._connections(target.scheme).send(request, stream=True)) as response,
+            ):
                 return _read(response, limit, until)
         except (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout) as error:
             raise NotSent from error
         except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.RemoteProtocolError) as error:
             raise NotAnswered from error
         finally:
-            _ends_at.reset(token)
             self._used_at = time.time()
+
+    def connect(self, target: egress.Target) -> httpcore.NetworkStream:
+        """A connection for another protocol, within the exchange under way. Raises NotSent or EgressRefused."""
+        try:
+            stream = self._guard.connect_tcp(target.host, target.port)
+            if target.scheme == "https":
+                stream = stream.start_tls(self._ssl_context or _trust(), server_hostname=target.host)
+        except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+            raise NotSent from error
+        return stream
 
     def close(self) -> None:
         """Close every connection."""
@@ -337,6 +359,7 @@ class VendorClient:
         self.memory: dict[Any, Any] = {}
         self._api = Outbound(local=local, private=True, resolve=resolve, ssl_context=ssl_context)
         self._files = Outbound(local=local, resolve=resolve, ssl_context=ssl_context)
+        self._sockets = Sockets(self._api.connect, vendor=vendor, max_audio=max_audio)
 
     def within(self, seconds: float) -> "VendorClient":
         """This client, on the same connections, for work that must be over that many seconds from now."""
@@ -355,9 +378,7 @@ class VendorClient:
         until: Callable[[bytes], bool] | None = None,
     ) -> Reply:
         """Call the vendor's API at base URL + path; for `until` see `VendorHttp.request`."""
-        base = egress.parse(self._base_url, local=self._local)
-        query = f"?{urlencode(params)}" if params else ""
-        target = egress.Target(base.scheme, base.host, base.port, base.path.rstrip("/") + path + query)
+        target = self._target(path + (f"?{urlencode(params)}" if params else ""))
         sent = dict(headers or {})
         body = b""
         if json is not None:
@@ -386,10 +407,36 @@ class VendorClient:
             ambiguous=False,
         )
 
+    @contextmanager
+    def converse(self, path: str, *, headers: Mapping[str, str], keep: str) -> Iterator[Conversation]:
+        """Open a WebSocket at base URL + path, or go on with the one that the last exchange left open."""
+        target = self._target(path)
+        with _ending_in(self._seconds()):
+            try:
+                socket = self._sockets.take(target, {"User-Agent": USER_AGENT, **headers}, keep)
+            except NotSent as error:
+                raise VendorUnavailable("The vendor could not be reached.", vendor=self._vendor) from error
+            with self._sockets.kept_if_it_went_well(socket):
+                yield socket
+
     def close(self) -> None:
         """Close every connection."""
         self._api.close()
         self._files.close()
+        self._sockets.close()
+
+    def _target(self, path: str) -> egress.Target:
+        base = egress.parse(self._base_url, local=self._local)
+        return egress.Target(base.scheme, base.host, base.port, base.path.rstrip("/") + path)
+
+    def _seconds(self) -> float:
+        """How long the next exchange may take. Raises VendorUnavailable when its time is over."""
+        seconds = self._deadline
+        if self._ends_at is not None:
+            seconds = min(seconds, self._ends_at - time.monotonic())
+        if seconds <= 0:
+            raise VendorUnavailable("No time was left to call the vendor.", vendor=self._vendor)
+        return seconds
 
     def _exchange(
         self,
@@ -403,11 +450,7 @@ class VendorClient:
         ambiguous: bool,
         until: Callable[[bytes], bool] | None = None,
     ) -> Reply:
-        seconds = self._deadline
-        if self._ends_at is not None:
-            seconds = min(seconds, self._ends_at - time.monotonic())
-        if seconds <= 0:
-            raise VendorUnavailable("No time was left to call the vendor.", vendor=self._vendor)
+        seconds = self._seconds()
         try:
             return outbound.exchange(
                 target, method, headers=headers, body=body, seconds=seconds, limit=limit, until=until

@@ -1,13 +1,36 @@
-"""Voice.ai: text to speech over HTTP. One POST, the whole file is the answer (docs/vendors/voiceai.md)."""
+"""Voice.ai: text to speech as a whole file, in chunks, or over a WebSocket (docs/vendors/voiceai.md)."""
 
+import base64
+import binascii
+import json
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from speech.errors import VendorError, VendorQuotaExhausted, VendorThrottled
+from speech.errors import (
+    VendorAmbiguous,
+    VendorError,
+    VendorMisbehaved,
+    VendorQuotaExhausted,
+    VendorRejected,
+    VendorTextTooLong,
+    VendorThrottled,
+    VendorUnauthorized,
+    VendorUnavailable,
+)
 from speech.vendors import answers
-from speech.vendors.base import AudioReady, Capabilities, Delivery, Option, Reply, SynthesisRequest, Vendor
+from speech.vendors.base import (
+    AudioReady,
+    Capabilities,
+    Conversation,
+    Delivery,
+    Option,
+    Reply,
+    SocketClosed,
+    SynthesisRequest,
+    Vendor,
+)
 
 TITLE = "Voice.ai"
 
@@ -20,6 +43,38 @@ TEXTS: answers.Texts = (
     ("insufficient credits", VendorQuotaExhausted),
 )
 
+# The socket has close codes instead of statuses. 1008 is for keys, credits, lengths and parameters alike; only
+# its reason tells them apart, and no document lists the reasons.
+REASONS: answers.Texts = (
+    ("concurren", VendorThrottled),
+    ("too many requests", VendorThrottled),
+    ("rate limit", VendorThrottled),
+    ("credit", VendorQuotaExhausted),
+    ("quota", VendorQuotaExhausted),
+    ("api key", VendorUnauthorized),
+    ("authenti", VendorUnauthorized),
+    ("authoriz", VendorUnauthorized),
+)
+CLOSE_CODES: Mapping[int, type[VendorError]] = {
+    1001: VendorUnavailable,  # going away
+    1003: VendorRejected,  # wrong type of message
+    1007: VendorRejected,  # malformed, or failing validation
+    1008: VendorRejected,
+    1009: VendorRejected,  # too big
+    1011: VendorUnavailable,  # the server's fault
+    1012: VendorUnavailable,  # restarting
+    1013: VendorUnavailable,  # later
+    1014: VendorUnavailable,  # its gateway's fault
+}
+"""What a close code means where its reason says nothing better; any other one breaks the contract."""
+
+# No document says how a text that is too long is refused; these are the words of the library behind the schema.
+_TOO_LONG = re.compile(r"too long|at most [0-9,]+ characters|characters? limit")
+_LIMIT = re.compile(r"(?:at most|limit of|limit is|maximum of|maximum is) ([0-9,]{1,9}) characters", re.ASCII)
+
+WHOLE, STREAM, WEBSOCKET = "whole", "stream", "websocket"
+PATHS = {WHOLE: "/api/v1/tts/speech", STREAM: "/api/v1/tts/speech/stream", WEBSOCKET: "/api/v1/tts/stream"}
+
 AUDIO_FORMATS = (
     *("mp3", "wav", "pcm", "mp3_22050_32", "mp3_24000_48"),
     *(f"mp3_44100_{rate}" for rate in (32, 64, 96, 128, 192)),
@@ -30,13 +85,13 @@ AUDIO_FORMATS = (
 
 
 class VoiceAi(Vendor):
-    """Answers at once with the whole file. WAV unless asked otherwise: PCM joins exactly."""
+    """Answers at once, in one of three ways. WAV unless asked otherwise: PCM joins exactly."""
 
     name = "voiceai"
     key_names = ("VOICEAI_API_KEY",)
     capabilities = Capabilities(
         title=TITLE,
-        delivery=(Delivery.IMMEDIATE,),
+        delivery=(Delivery.IMMEDIATE, Delivery.STREAMED),
         character_limit=500,
         voice_required=False,
         audio_formats=("wav", "mp3"),
@@ -44,8 +99,8 @@ class VoiceAi(Vendor):
             Option(
                 "delivery",
                 "string",
-                "How the audio travels to us.",
-                choices=("whole",),
+                "How the audio travels to us: in one piece (if left out), in chunks, or over a WebSocket.",
+                choices=(WHOLE, STREAM, WEBSOCKET),
                 source="ours; not sent to Voice.ai",
             ),
             Option(
@@ -115,42 +170,130 @@ class VoiceAi(Vendor):
     )
 
     def start(self, request: SynthesisRequest, *, callback_url: str | None = None) -> AudioReady:
-        """Ask for speech; the answer is the file."""
+        """Ask for speech; the answer is the audio, whichever way it comes."""
         api_key = answers.key(self._keys, "VOICEAI_API_KEY", vendor=self.name, title=TITLE)
+        headers = {"Authorization": f"Bearer {api_key}"}
+        secrets = (request.text, api_key)
         body: dict[str, Any] = {"text": request.text, "audio_format": "wav"}
         if request.voice:
             body["voice_id"] = request.voice
         if request.language:
             body["language"] = request.language.partition("-")[0].lower()  # BCP 47 inside, ISO 639-1 there
         body.update(request.options)
-        body.pop("delivery", None)
-        reply = self._http.request(
-            "POST", "/api/v1/tts/speech", headers={"Authorization": f"Bearer {api_key}"}, json=body
-        )
-        if not reply.ok:
-            raise self._refusal(reply, secrets=(request.text, api_key))
+        delivery = body.pop("delivery", WHOLE)
+        if delivery == WEBSOCKET:
+            reply = self._conversed(body, headers, secrets)
+        else:
+            reply = self._http.request("POST", PATHS[delivery], headers=headers, json=body)
+            if not reply.ok:
+                raise self._refusal(reply, secrets=secrets)
         data = answers.audio(reply, vendor=self.name, title=TITLE)
+        if delivery == STREAM and not _says_where_it_ends(reply):
+            raise VendorMisbehaved(f"{TITLE} sent a stream that does not say where it ends.", vendor=self.name)
         return AudioReady(
             data=_in_a_container(data, body["audio_format"]),
             media_type=reply.headers.get("content-type"),
             request_id=answers.request_id(reply),
         )
 
+    def _conversed(self, body: Mapping[str, Any], headers: Mapping[str, str], secrets: tuple[str, ...]) -> Reply:
+        """The audio of a text that is spoken over the socket, as the answer to its upgrade."""
+        first = {**body, "flush": True}
+        later = {"text": body["text"], "flush": True}  # any other field is an error there
+        settled = json.dumps({name: value for name, value in body.items() if name != "text"}, sort_keys=True)
+        while True:
+            with self._http.converse(PATHS[WEBSOCKET], headers=headers, keep=settled) as socket:
+                if socket.handshake.status != 101:
+                    raise self._refusal(socket.handshake, secrets=secrets)
+                socket.say(later if socket.continued else first)
+                audio = bytearray()
+                try:
+                    while not self._heard(socket.hear(), audio, secrets):
+                        pass
+                except SocketClosed as closed:
+                    if socket.continued and not audio and CLOSE_CODES.get(closed.code) is not VendorUnavailable:
+                        # It took one text and no more, as its newer documents say: once more, on a new socket.
+                        continue
+                    raise self._closed(closed, audio, secrets) from closed
+                return Reply(socket.handshake.status, _without_type(socket), bytes(audio))
+
+    def _heard(self, message: bytes, audio: bytearray, secrets: Iterable[str]) -> bool:
+        """Take the audio out of a message, which may be the last one at the same time: then this is true."""
+        said = answers.parsed(message)
+        if not isinstance(said, Mapping):
+            raise VendorMisbehaved(f"{TITLE} sent a message that cannot be read.", vendor=self.name)
+        error = said.get("error")
+        if error:
+            # No document has it here, but the socket for several contexts reports its errors so.
+            raise self._complaint(error, "reported an error", VendorMisbehaved, secrets)
+        piece = said.get("audio")
+        if piece is not None:
+            try:
+                audio += base64.b64decode(piece, validate=True)
+            except (binascii.Error, ValueError, TypeError) as broken:
+                raise VendorMisbehaved(f"{TITLE} sent audio that cannot be read.", vendor=self.name) from broken
+        return said.get("is_last") is True
+
+    def _closed(self, closed: SocketClosed, audio: bytearray, secrets: Iterable[str]) -> VendorError:
+        """What it means that the socket was closed before the last message."""
+        kind = CLOSE_CODES.get(closed.code, VendorMisbehaved)
+        if kind is VendorUnavailable and audio:
+            kind = VendorAmbiguous  # it had spoken, and may have billed
+        return self._complaint(closed.reason, f"closed its socket with {closed.code}", kind, secrets, code=closed.code)
+
+    def _complaint(
+        self, words: Any, what: str, default: type[VendorError], secrets: Iterable[str], *, code: int | None = None
+    ) -> VendorError:
+        said = words if isinstance(words, str) else ""
+        spoken = said.casefold()
+        kind = next((kind for part, kind in REASONS if part in spoken), default)
+        repeated = answers.safe_message(said, secrets=secrets)
+        detail = f"{TITLE} {what}" + (f": {repeated}" if repeated else ".")
+        vendor_code = None if code is None else str(code)
+        if _TOO_LONG.search(spoken):
+            return VendorTextTooLong(detail, limit=_limit(spoken), vendor=self.name, vendor_code=vendor_code)
+        return kind(detail, vendor=self.name, vendor_code=vendor_code)
+
     def _refusal(self, reply: Reply, *, secrets: tuple[str, ...]) -> VendorError:
         body = answers.parsed(reply.body)
         body = body if isinstance(body, Mapping) else {}
         said = [body[name] for name in ("error", "detail") if isinstance(body.get(name), str)]
         fields = _fields(body.get("detail"))
-        return answers.refusal(
+        statuses = dict(answers.STATUSES)
+        length = _length_complaint(body)
+        if length and reply.status in (400, 413, 422):
+            statuses[reply.status] = VendorTextTooLong
+        refused = answers.refusal(
             reply,
             vendor=self.name,
             title=TITLE,
             message=". ".join(each.rstrip(". ") for each in said) or None,
             code=body.get("code") if isinstance(body.get("code"), str) else None,
             texts=TEXTS,
+            statuses=statuses,
             secrets=secrets,
             hint=f"It names {', '.join(fields)}." if fields else "",
         )
+        if isinstance(refused, VendorTextTooLong):
+            refused.limit = _limit(length or "")
+        return refused
+
+
+def _length_complaint(body: Mapping[str, Any]) -> str | None:
+    """What an answer says about the text's length, if that is what it complains about."""
+    words = [body.get("error"), body.get("detail")]
+    detail = body.get("detail")
+    for each in detail if isinstance(detail, list) else ():
+        if isinstance(each, Mapping) and isinstance(each.get("loc"), list) and "text" in each["loc"]:
+            words += [each.get("msg"), "too long" if each.get("type") == "string_too_long" else None]
+    said = " ".join(each for each in words if isinstance(each, str)).casefold()
+    return said if _TOO_LONG.search(said) else None
+
+
+def _limit(said: str) -> int | None:
+    """The number of characters that a complaint allows."""
+    found = _LIMIT.search(said)
+    return int(found[1].replace(",", "")) if found else None
 
 
 def _fields(detail: Any) -> list[str]:
@@ -163,6 +306,22 @@ def _fields(detail: Any) -> list[str]:
             if re.fullmatch(r"[A-Za-z0-9_.]{1,60}", name, re.ASCII):
                 found.append(f"`{name}`")
     return found[:5]
+
+
+def _says_where_it_ends(reply: Reply) -> bool:
+    """Whether an answer in pieces is known to be whole.
+
+    One that simply ends with its connection is not, unless its file says how long it is. A stream's WAV does
+    not: its sizes were written before they were known.
+    """
+    if "content-length" in reply.headers or "chunked" in reply.headers.get("transfer-encoding", "").lower():
+        return True
+    return reply.body.startswith(b"RIFF") and struct.unpack_from("<I", reply.body, 4)[0] == len(reply.body) - 8
+
+
+def _without_type(socket: Conversation) -> Mapping[str, str]:
+    """The headers of the upgrade: they describe no audio, but may name the exchange."""
+    return {name: value for name, value in socket.handshake.headers.items() if not name.startswith("content-")}
 
 
 def _in_a_container(data: bytes, audio_format: str) -> bytes:

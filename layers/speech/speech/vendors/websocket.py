@@ -1,0 +1,213 @@
+"""A vendor's WebSocket: the protocol is the library's, the connection and its deadline are those of all our calls."""
+
+import json
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import httpcore
+
+from speech.egress import Target
+from speech.errors import VendorAmbiguous, VendorError, VendorMisbehaved, VendorUnavailable
+from speech.vendors.base import Reply, SocketClosed
+
+if TYPE_CHECKING:
+    from websockets.client import ClientProtocol
+
+KEEP_SECONDS = 4.0
+"""How long a socket may lie idle: servers hang up on it, and it may occupy a place at the vendor."""
+
+_NO_LOG = logging.Logger("websocket", logging.CRITICAL)
+"""The library would log headers, which hold keys, and messages, which hold the text."""
+
+_FAULTS = (httpcore.TimeoutException, httpcore.NetworkError)
+
+
+class Socket:
+    """One connection after its upgrade: implements `Conversation` of speech.vendors.base."""
+
+    def __init__(
+        self, stream: httpcore.NetworkStream, protocol: "ClientProtocol", *, vendor: str, max_audio: int
+    ) -> None:
+        self.handshake = Reply(0, {}, b"")
+        self.continued = False
+        self._stream = stream
+        self._protocol = protocol
+        self._vendor = vendor
+        self._most = 2 * max_audio  # base 64 takes a third more than the audio, the rest is for its wrapping
+        self._heard = 0
+        self._said = False
+        self._messages: deque[bytes] = deque()
+        self._fragments: list[bytes] = []
+
+    def open(self, headers: Mapping[str, str]) -> None:
+        """Ask for the upgrade; `handshake` is the answer."""
+        from websockets.exceptions import InvalidStatus
+
+        request = self._protocol.connect()
+        request.headers.update(headers)
+        self._protocol.send_request(request)
+        self._flush()
+        while not self.handshake.status and self._protocol.handshake_exc is None:
+            self._read()
+        refused = self._protocol.handshake_exc
+        if refused is not None and not isinstance(refused, InvalidStatus):
+            raise VendorUnavailable("The vendor's answer to a WebSocket is none.", vendor=self._vendor) from refused
+
+    def begin_again(self) -> bool:
+        """Whether another exchange can be held here: nothing was left over, and the vendor did not hang up."""
+        self.continued, self._said, self._heard = True, False, 0
+        try:
+            while self.is_open() and self._stream.get_extra_info("is_readable"):
+                self._read()
+        except (VendorError, *_FAULTS):
+            return False
+        return self.is_open() and not self._messages and not self._fragments
+
+    def say(self, message: Mapping[str, Any]) -> None:
+        """Send one message as JSON. What goes wrong with it is told by what is heard next."""
+        if not self.is_open():
+            return
+        text = json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        self._protocol.send_text(text.encode())
+        self._said = True
+        with suppress(VendorError):
+            self._flush()
+
+    def hear(self) -> bytes:
+        """The next message, whole. Raises SocketClosed."""
+        while not self._messages:
+            if not self.is_open():
+                raise self._end()
+            self._read()
+        message = self._messages.popleft()
+        self._heard += len(message)
+        if self._heard > self._most:
+            raise VendorMisbehaved("The vendor's answer is larger than any answer may be.", vendor=self._vendor)
+        return message
+
+    def close(self) -> None:
+        """Say so if that can be done at once, and hang up."""
+        with suppress(VendorError):
+            if self.is_open():
+                self._protocol.send_close()
+                self._flush()
+        self._stream.close()
+
+    def is_open(self) -> bool:
+        """Whether anything may still be said, as far as was heard."""
+        from websockets.protocol import OPEN
+
+        return self._protocol.state is OPEN
+
+    def _flush(self) -> None:
+        try:
+            for data in self._protocol.data_to_send():
+                if data:  # nothing stands for the end of what we send; closing says the same
+                    self._stream.write(data)
+        except _FAULTS as error:
+            raise self._lost() from error
+
+    def _read(self) -> None:
+        """Take in what arrives next, answer pings, and keep whole messages."""
+        try:
+            data = self._stream.read(65536)
+        except _FAULTS as error:
+            raise self._lost() from error
+        if data:
+            self._protocol.receive_data(data)
+        else:
+            self._protocol.receive_eof()
+        for event in self._protocol.events_received():
+            self._take(event)
+        with suppress(VendorError):  # what it said counts, even if it no longer listens
+            self._flush()
+
+    def _take(self, event: Any) -> None:
+        from websockets.frames import Opcode
+        from websockets.http11 import Response
+
+        if isinstance(event, Response):
+            headers = {name.lower(): value for name, value in event.headers.raw_items()}
+            self.handshake = Reply(event.status_code, headers, bytes(event.body))
+        elif event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            self._fragments.append(bytes(event.data))
+            if event.fin:
+                self._messages.append(b"".join(self._fragments))
+                self._fragments.clear()
+
+    def _end(self) -> Exception:
+        """Why there is nothing more to hear."""
+        closed, broken = self._protocol.close_rcvd, self._protocol.parser_exc
+        if closed is not None:
+            return SocketClosed(closed.code, closed.reason)
+        if broken is not None and not isinstance(broken, EOFError):
+            return VendorMisbehaved("The vendor's WebSocket broke its own rules.", vendor=self._vendor)
+        return self._lost()
+
+    def _lost(self) -> VendorError:
+        if self._said:
+            return VendorAmbiguous("The vendor did not give a whole answer in time.", vendor=self._vendor)
+        return VendorUnavailable("The vendor could not be reached.", vendor=self._vendor)
+
+
+class Sockets:
+    """Opens sockets and keeps the last one for a moment. For one thread at a time."""
+
+    def __init__(self, connect: Callable[[Target], httpcore.NetworkStream], *, vendor: str, max_audio: int) -> None:
+        self._connect = connect
+        self._vendor = vendor
+        self._max_audio = max_audio
+        self._kept: tuple[object, Socket, float] | None = None
+        self._key: object = None
+
+    def take(self, target: Target, headers: Mapping[str, str], keep: str) -> Socket:
+        """The kept socket if it was opened for the very same, or a new one."""
+        self._key = (target, tuple(sorted(headers.items())), keep)
+        if self._kept is not None:
+            key, kept, used_at = self._kept
+            self._kept = None
+            # The wall clock, because a frozen environment's monotonic clock does not notice that it was.
+            if key == self._key and abs(time.time() - used_at) <= KEEP_SECONDS and kept.begin_again():
+                return kept
+            kept.close()
+        return self._opened(target, headers)
+
+    @contextmanager
+    def kept_if_it_went_well(self, socket: Socket) -> Iterator[None]:
+        """Keep the socket for the next exchange, unless this one failed or ended it."""
+        well = False
+        try:
+            yield
+            well = socket.is_open()
+        finally:
+            if well:
+                self._kept = (self._key, socket, time.time())
+            else:
+                socket.close()
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._kept is not None:
+            self._kept[1].close()
+            self._kept = None
+
+    def _opened(self, target: Target, headers: Mapping[str, str]) -> Socket:
+        from websockets.client import ClientProtocol
+        from websockets.uri import parse_uri
+
+        scheme = "wss" if target.scheme == "https" else "ws"
+        host = f"[{target.host}]" if ":" in target.host else target.host
+        protocol = ClientProtocol(
+            parse_uri(f"{scheme}://{host}:{target.port}{target.path}"), max_size=2 * self._max_audio, logger=_NO_LOG
+        )
+        socket = Socket(self._connect(target), protocol, vendor=self._vendor, max_audio=self._max_audio)
+        try:
+            socket.open(headers)
+        except BaseException:
+            socket.close()
+            raise
+        return socket
