@@ -256,29 +256,11 @@ class Runtime:
             await site.stop()
 
     def _variables(self, function: Function, *, port: int, folder: Path) -> Mapping[str, str]:
-        """https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html"""
-        log_format = {"AWS_LAMBDA_LOG_FORMAT": "JSON"} if function.json_logs else {}
         return {
-            **plain_environment(),
-            "TZ": ":UTC",
-            "LANG": "en_US.UTF-8",
+            **variables(function, endpoint=self._endpoint),
             "TMPDIR": str(folder),
-            "PYTHONPATH": os.pathsep.join(map(str, (*function.layers, function.folder))),
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_ENDPOINT_URL": self._endpoint,
-            "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.runtime}",
-            "AWS_LAMBDA_FUNCTION_NAME": function.logical_id,
-            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory),
-            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-            "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.logical_id}",
             "AWS_LAMBDA_LOG_STREAM_NAME": folder.name,
             "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
-            "LAMBDA_TASK_ROOT": str(function.folder),
-            "_HANDLER": function.handler,
-            **log_format,
-            **function.environment,
         }
 
     # --- the Runtime API ---
@@ -318,6 +300,30 @@ class Runtime:
     async def _failure(self, request: web.Request) -> web.Response:
         self._who(request).settle(Result(await request.read(), failed=True))
         return _accepted()
+
+
+def variables(function: Function, *, endpoint: str) -> dict[str, str]:
+    """https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html"""
+    log_format = {"AWS_LAMBDA_LOG_FORMAT": "JSON"} if function.json_logs else {}
+    return {
+        **plain_environment(),
+        "TZ": ":UTC",
+        "LANG": "en_US.UTF-8",
+        "PYTHONPATH": os.pathsep.join(map(str, (*function.layers, function.folder))),
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.runtime}",
+        "AWS_LAMBDA_FUNCTION_NAME": function.logical_id,
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory),
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.logical_id}",
+        "LAMBDA_TASK_ROOT": str(function.folder),
+        "_HANDLER": function.handler,
+        **log_format,
+        **function.environment,
+    }
 
 
 def _accepted() -> web.Response:

@@ -61,6 +61,17 @@ class StackFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Cloud:
+    """What the template came to: it exists, and nothing works in it yet."""
+
+    wiring: Wiring
+    endpoint: str
+    vendors: Mapping[str, str]
+    api_key: str
+    servers: Sequence["_Server"]
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What `stack.json` says."""
 
@@ -82,7 +93,7 @@ async def running(
 ) -> AsyncIterator[Facts]:
     """A stack, from the moment it is ready. Raises StackFailed, also when something in it dies later."""
     try:
-        with _prepared(stack_dir) as household:
+        with prepared(stack_dir) as household:
             async with _serving(stack_dir, env, template_path, household) as facts:
                 yield facts
     except BaseExceptionGroup as group:
@@ -100,7 +111,7 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 @contextmanager
-def _prepared(stack_dir: Path) -> "Iterator[Household]":
+def prepared(stack_dir: Path) -> "Iterator[Household]":
     """Hold the folder, empty it, and leave it without a trace. The lock ends with us and our guardian."""
     stack_dir.mkdir(parents=True, exist_ok=True)
     with (stack_dir / "lock").open("ab") as lock:
@@ -122,27 +133,8 @@ async def _serving(
 ) -> AsyncIterator[Facts]:
     async with AsyncExitStack() as resources, asyncio.TaskGroup() as background:
         gateway = await resources.enter_async_context(Gateway())
-        moto = _Server("moto", [sys.executable, "-m", "local.moto_server"], stack_dir, household)
-        await moto.start()
-        vendors = _vendors(template_path, env, stack_dir, household)
-        for server in vendors.servers:
-            await server.start()
-        template.import_translator()  # while the servers start
-        endpoint = f"http://127.0.0.1:{(await moto.said())['port']}"
-        urls = dict(vendors.given)
-        for server in vendors.servers:
-            urls |= await server.said()
-        parameters = _parameters(env, urls, gateway.url)
-
-        def create() -> tuple[Wiring, str]:
-            cloud = template.load(template_path, parameters, endpoint=endpoint, api_url=gateway.url)
-            session = aws_session()
-            arns = _create_secrets(session, cloud, endpoint, env)
-            wiring = cloud.wiring()
-            _create_resources(session, cloud, endpoint)
-            return wiring, _make_api_key(session, endpoint, wiring.outputs["JobsTable"], arns[SIGNING_SECRET])
-
-        wiring, api_key = await asyncio.to_thread(create)
+        cloud = await created(stack_dir, env, household, template_path=template_path, api_url=gateway.url)
+        wiring, endpoint = cloud.wiring, cloud.endpoint
         http = await resources.enter_async_context(
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=60))
         )
@@ -167,18 +159,18 @@ async def _serving(
             background.create_task(schedules.run(schedule, pools[schedule.function], sqs))
             for schedule in _swept(wiring.schedules, env)
         ]
-        tasks += [background.create_task(server.outlive()) for server in (moto, *vendors.servers)]
+        tasks += [background.create_task(server.outlive()) for server in cloud.servers]
         facts = Facts(
             pid=os.getpid(),
             api_url=gateway.url,
-            api_key=api_key,
+            api_key=cloud.api_key,
             aws_endpoint_url=endpoint,
             region=REGION,
             texts_bucket=wiring.outputs["TextsBucket"],
             audio_bucket=wiring.outputs["AudioBucket"],
             jobs_table=wiring.outputs["JobsTable"],
             requests_queue_url=wiring.outputs["RequestsQueueUrl"],
-            vendors=urls,
+            vendors=cloud.vendors,
         )
         _publish(stack_dir / "stack.json", facts)
         try:
@@ -187,6 +179,39 @@ async def _serving(
             for task in tasks:
                 task.cancel()
             household.close()
+
+
+async def created(
+    stack_dir: Path,
+    env: Mapping[str, str],
+    household: Household,
+    *,
+    template_path: Path = ROOT / "template.yaml",
+    api_url: str,
+) -> Cloud:
+    """Start the servers and make in moto what the template describes."""
+    moto = _Server("moto", [sys.executable, "-m", "local.moto_server"], stack_dir, household)
+    await moto.start()
+    vendors = _vendors(template_path, env, stack_dir, household)
+    for server in vendors.servers:
+        await server.start()
+    template.import_translator()  # while the servers start
+    endpoint = f"http://127.0.0.1:{(await moto.said())['port']}"
+    urls = dict(vendors.given)
+    for server in vendors.servers:
+        urls |= await server.said()
+    parameters = _parameters(env, urls, api_url)
+
+    def create() -> Cloud:
+        translated = template.load(template_path, parameters, endpoint=endpoint, api_url=api_url)
+        session = aws_session()
+        arns = _create_secrets(session, translated, endpoint, env)
+        wiring = translated.wiring()
+        _create_resources(session, translated, endpoint)
+        api_key = _make_api_key(session, endpoint, wiring.outputs["JobsTable"], arns[SIGNING_SECRET])
+        return Cloud(wiring, endpoint, urls, api_key, (moto, *vendors.servers))
+
+    return await asyncio.to_thread(create)
 
 
 class _Server:
