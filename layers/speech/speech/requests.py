@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from pydantic_core import ErrorDetails
 
 from speech.errors import FieldError, InvalidRequest
+from speech.vendors.base import INSTEAD_OF_TEXT
 
 FORMATS = ("mp3", "wav", "ogg", "flac")
 DEFAULT_FORMAT = "mp3"
@@ -137,7 +138,11 @@ class JobRequest(BaseModel):
         except ValidationError as error:
             errors += [_field_error(each) for each in error.errors(include_url=False, include_context=True)]
         else:
-            if way is not Way.UPLOAD and request.text is None:
+            if (
+                way is not Way.UPLOAD
+                and request.text is None
+                and not INSTEAD_OF_TEXT & set(request.vendor_options or ())
+            ):
                 errors.append(FieldError("text", "is missing; it is the text to speak"))
             if not errors:
                 return request

@@ -50,6 +50,7 @@ class Settings:
     segment_attempts: int = 4
     lease_seconds: float = 120
     local: bool = False
+    dify_message_ids: bool = False
 
     @property
     def vendor_deadline_seconds(self) -> float:
@@ -102,6 +103,7 @@ class Settings:
             segment_attempts=max(1, int(number("SEGMENT_ATTEMPTS", 4))),
             lease_seconds=number("LEASE_SECONDS", 120),
             local=source.get("LOCAL", "").lower() == "true",
+            dify_message_ids=source.get("DIFY_MESSAGE_IDS", "").lower() == "true",
         )
 
 

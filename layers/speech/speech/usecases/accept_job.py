@@ -19,6 +19,7 @@ from speech.errors import (
     SpeechError,
     StoreUnavailable,
     TextTooLong,
+    UnsupportedOption,
 )
 from speech.ids import derived_job_id, new_job_id
 from speech.jobs import Cost, Job, JobStatus, Source, Spec
@@ -28,7 +29,7 @@ from speech.ports import Clock, Delivery, Dispatcher, JobStore, TextStore
 from speech.problems import problem_from
 from speech.segments import Segment
 from speech.settings import TENANT, Settings
-from speech.usecases.plan_segments import plan_segments
+from speech.usecases.plan_segments import plan_segments, speaks_something_else
 from speech.vendors.base import Capabilities
 
 if TYPE_CHECKING:
@@ -115,8 +116,9 @@ class AcceptJob:
         if known is not None:
             return Accepted(known, created=False)
         spec = self.resolve(request)
-        cleaned = _speakable(text)
-        job = self._job(arrival, request, spec, characters=len(cleaned))
+        is_known = not speaks_something_else(spec)
+        cleaned = _speakable(text) if is_known else ""
+        job = self._job(arrival, request, spec, characters=len(cleaned) if is_known else None)
         rows = self._segments(job, spec, cleaned)
         if not rows:
             raise EmptyText("There is nothing in the text that a voice could speak.")
@@ -166,6 +168,7 @@ class AcceptJob:
             speed=request.speed,
             options=request.vendor_options or {},
         )
+        self._allow(vendor, options)
         return Spec(
             vendor=vendor,
             voice=voice,
@@ -175,6 +178,16 @@ class AcceptJob:
             speed=request.speed,
             vendor_options=options,
         )
+
+    def _allow(self, vendor: str, options: Mapping[str, Any]) -> None:
+        """Raises UnsupportedOption for what the operator of this stack has to allow first."""
+        refused = [
+            FieldError(f"vendor_options.{option.name}", "is not allowed here; the operator of the stack can allow it")
+            for option in self.vendors.capabilities(vendor).options
+            if option.name in options and option.allowed_by and not getattr(self.settings, option.allowed_by)
+        ]
+        if refused:
+            raise UnsupportedOption(f"{refused[0].field} {refused[0].message}.", errors=refused)
 
     def refuse(self, arrival: Arrival, error: SpeechError, request: "JobRequest | None" = None) -> Job:
         """A job born failed: nobody waits at the other end of a drop or a message, so the row says why."""
@@ -221,7 +234,7 @@ class AcceptJob:
             raise ProcessingFailed("The text was cut differently by the release that accepted it.")
         self._send(self._begin(job, rows), job.spec, rows)
 
-    def _job(self, arrival: Arrival, request: "JobRequest", spec: Spec, *, characters: int) -> Job:
+    def _job(self, arrival: Arrival, request: "JobRequest", spec: Spec, *, characters: int | None) -> Job:
         now = self.clock.now()
         return Job(
             tenant=arrival.tenant,
@@ -240,7 +253,7 @@ class AcceptJob:
         )
 
     def _segments(self, job: Job, spec: Spec, text: str) -> list[Segment]:
-        limit = self.vendors.capabilities(spec.vendor).character_limit
+        limit = self.vendors.capabilities(spec.vendor).limit_for(spec.vendor_options)
         return plan_segments(job, spec, text, limit=limit, due_at=self._due(self.clock.now()))
 
     def _begin(self, job: Job, missing: Sequence[Segment]) -> Job:

@@ -31,11 +31,20 @@ class ListVendors:
             "voice_required": known.voice_required,
             "delivery": [each.value for each in known.delivery],
             "character_limit": known.character_limit,
+            "other_limits": [
+                {"option": option, "value": value, "character_limit": limit}
+                for option, value, limit in known.other_limits
+            ],
             "concurrency": known.concurrency,
             "formats": list(FORMATS),
             "audio_formats": list(known.audio_formats),
             "languages": list(known.languages),
             "speed": {"minimum": known.speed[0], "maximum": known.speed[1]} if known.speed else None,
-            "options": [asdict(option) | {"choices": list(option.choices)} for option in known.options],
+            "options": [
+                {name: value for name, value in asdict(option).items() if name != "allowed_by"}
+                | {"choices": list(option.choices)}
+                for option in known.options
+                if not option.allowed_by or getattr(self.settings, option.allowed_by)
+            ],
             "notes": list(known.notes),
         }

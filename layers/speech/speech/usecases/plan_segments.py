@@ -3,12 +3,35 @@
 from speech.ids import segment_key
 from speech.jobs import Job, Spec
 from speech.segments import Segment
+from speech.vendors.base import INSTEAD_OF_TEXT
+
+
+def speaks_something_else(spec: Spec) -> bool:
+    """Whether the vendor has what is to be spoken, so that the job's own text, if any, is not."""
+    return bool(INSTEAD_OF_TEXT & spec.vendor_options.keys())
 
 
 def plan_segments(
     job: Job, spec: Spec, text: str, *, limit: int, due_at: int, first_index: int = 0, first_byte: int = 0
 ) -> list[Segment]:
-    """Pending segments of at most `limit` characters; `text` begins at `first_byte` of the job's stored text."""
+    """Pending segments of at most `limit` characters; `text` begins at `first_byte` of the job's stored text.
+
+    What only the vendor knows is one segment of no characters: the options in its key say what it is.
+    """
+    if speaks_something_else(spec):
+        key = segment_key(job.tenant, spec, "")
+        return [
+            Segment(
+                tenant=job.tenant,
+                job_id=job.id,
+                index=first_index,
+                start=first_byte,
+                end=first_byte,
+                characters=0,
+                audio_key=key,
+                due_at=due_at,
+            )
+        ]
     from speech.text.cutting import cut
     from speech.text.reading import spoken_bounds
 

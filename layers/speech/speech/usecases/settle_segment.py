@@ -70,8 +70,13 @@ class SettleSegment:
         from speech.audio.verify import verify
 
         sounds = segment.characters if segment.sounds is None else segment.sounds
+        speed = (job.spec.speed if job.spec else None) or 1.0
         verified = verify(
-            ready.data, characters=sounds, at_most=segment.read_out or segment.characters, media_type=ready.media_type
+            ready.data,
+            # Ten times slower is no implausible duration where it was asked for.
+            characters=int(sounds / max(speed, 1.0)),
+            at_most=int((segment.read_out or segment.characters) / min(speed, 1.0)),
+            media_type=ready.media_type,
         )
         facts = SegmentAudio(
             container=verified.container,
