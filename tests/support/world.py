@@ -1,7 +1,7 @@
 """The whole inside on fakes: every use case wired together, a scripted vendor, and queues a test can run dry."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,9 +105,15 @@ def _given(answer: Answer) -> AudioReady | StillWorking:
     return answer
 
 
+VendorMaker = Callable[[], Vendor]
+
+
 @dataclass
 class World:
-    """`run` takes what is due from the queues until nothing is left that is due."""
+    """`run` takes what is due from the queues until nothing is left that is due.
+
+    `adapter` makes a real vendor in the scripted one's place.
+    """
 
     vendor: ScriptedVendor = field(default_factory=ScriptedVendor)
     settings: Settings = field(
@@ -122,6 +128,7 @@ class World:
     keys: FakeKeys = field(default_factory=FakeKeys)
     bus: FakeEventBus = field(default_factory=FakeEventBus)
     webhooks: FakeWebhookSender = field(default_factory=FakeWebhookSender)
+    adapter: VendorMaker | None = None
     resumed: list[Job] = field(default_factory=list)
     waiting: list[tuple[int, Sent]] = field(default_factory=list)
     fresh_keys: int = 0
@@ -144,7 +151,7 @@ class World:
             settle=self.settle,
             finish=self.finish,
             resume=self.resumed.append,
-            capabilities=lambda _: self.vendor.capabilities,
+            capabilities=lambda _: self._vendor("").capabilities,
             **common,
         )
         self.refused: list[str] = []
@@ -157,7 +164,7 @@ class World:
 
     def _vendor(self, name: str, *, fresh_keys: bool = False) -> Vendor:
         self.fresh_keys += fresh_keys
-        return self.vendor
+        return self.adapter() if self.adapter else self.vendor
 
     def a_synthesizing_job(self, *texts: str, **changes: Any) -> Job:
         """A job whose segments are pending and whose messages are on their queue."""
