@@ -16,7 +16,7 @@ from speech.errors import (
     VendorUnauthorized,
     VendorUnavailable,
 )
-from speech.vendors.base import Reply
+from speech.vendors.base import Reply, Voice
 
 RETRY_AFTER_SECONDS = (1.0, 900.0)
 
@@ -213,6 +213,41 @@ def safe_message(message: str | None, *, secrets: Iterable[str] = ()) -> str | N
         if len(word) > 30 or (len(word) > 3 and word not in _COMMON_WORDS and word in ours):
             return None
     return plain if plain.endswith((".", "!", "?")) else plain + "."
+
+
+def voice(
+    vendor_id: Any,
+    *,
+    name: Any = None,
+    languages: Iterable[Any] = (),
+    gender: Any = None,
+    preview_url: Any = None,
+) -> Voice | None:
+    """A voice of a vendor's list; None when its id is none. What is not as it should be counts as not told."""
+    if not isinstance(vendor_id, str) or not 0 < len(vendor_id) <= 1000 or not vendor_id.isprintable():
+        return None
+    tags = (each.replace("_", "-") for each in languages if isinstance(each, str))
+    link = preview_url if isinstance(preview_url, str) and len(preview_url) <= 2048 else ""
+    return Voice(
+        id=vendor_id,
+        name=" ".join(name.split())[:200] or None if isinstance(name, str) else None,
+        languages=tuple(dict.fromkeys(each for each in tags if _LANGUAGE.fullmatch(each))),
+        gender=gender.lower() if isinstance(gender, str) and re.fullmatch(r"[A-Za-z-]{1,20}", gender) else None,
+        preview_url=link if re.fullmatch(r"https?://[!-~]+", link) else None,
+    )
+
+
+_LANGUAGE = re.compile(r"[a-zA-Z]{2,8}(-[a-zA-Z0-9]{1,8}){0,4}", re.ASCII)
+
+
+def unreadable(reply: Reply, what: str, *, vendor: str, title: str) -> VendorMisbehaved:
+    """A success that is not what its documents say."""
+    return VendorMisbehaved(
+        f"{title} answered with {what} that cannot be read.",
+        vendor=vendor,
+        vendor_status=reply.status,
+        request_id=request_id(reply),
+    )
 
 
 def key(keys: Mapping[str, str], name: str, *, vendor: str, title: str) -> str:

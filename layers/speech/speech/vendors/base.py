@@ -68,6 +68,7 @@ class Capabilities:
     speed: tuple[float, float] | None = None
     concurrency: int = 5
     lists_voices: bool = False
+    reports_credits: bool = False
     status: str = "active"
     notes: tuple[str, ...] = ()
     other_limits: tuple[tuple[str, str, int], ...] = ()
@@ -76,6 +77,20 @@ class Capabilities:
         """How many characters a request with these options may have."""
         others = (limit for name, value, limit in self.other_limits if options.get(name) == value)
         return next(others, self.character_limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """One voice of a vendor's list, as the vendor describes it. What it does not tell is None or empty.
+
+    `id` is what a request's `voice` takes. `languages` are tags such as `en` or `pt-BR`.
+    """
+
+    id: str
+    name: str | None = None
+    languages: tuple[str, ...] = ()
+    gender: str | None = None
+    preview_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,3 +251,17 @@ class Vendor(ABC):
         Raises UnsupportedOperation where the vendor offers no way to know.
         """
         raise UnsupportedOperation(f"{self.name} cannot say what a lost call did")
+
+    def voices(self) -> list[Voice]:
+        """The voices a request may ask for, in the vendor's order. Costs nothing.
+
+        Implemented by those whose capabilities say `lists_voices`.
+        """
+        raise UnsupportedOperation(f"{self.name} has no list of voices")
+
+    def credits_left(self) -> float:
+        """What the account has left, in the vendor's own credits. Costs nothing.
+
+        Implemented by those whose capabilities say `reports_credits`.
+        """
+        raise UnsupportedOperation(f"{self.name} does not say what is left")

@@ -1,11 +1,11 @@
 """Convai: the standalone text-to-speech API. One POST, the audio file is the answer (docs/vendors/convai.md)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from speech.errors import UnsupportedOption, VendorError, VendorQuotaExhausted, VendorThrottled, VendorUnauthorized
 from speech.vendors import answers
-from speech.vendors.base import AudioReady, Capabilities, Delivery, Option, Reply, SynthesisRequest, Vendor
+from speech.vendors.base import AudioReady, Capabilities, Delivery, Option, Reply, SynthesisRequest, Vendor, Voice
 
 TITLE = "Convai"
 
@@ -32,6 +32,7 @@ class Convai(Vendor):
         character_limit=2000,
         voice_required=True,
         audio_formats=("wav", "mp3"),
+        lists_voices=True,
         options=(
             Option(
                 "encoding",
@@ -72,16 +73,56 @@ class Convai(Vendor):
             request_id=answers.request_id(reply),
         )
 
-    def _refusal(self, reply: Reply, *, secrets: tuple[str, ...]) -> VendorError:
-        return answers.refusal(
+    def voices(self) -> list[Voice]:
+        """The voices of the account, private ones too. Realtime voices are among them, and refused by `start`."""
+        api_key = answers.key(self._keys, "CONVAI_API_KEY", vendor=self.name, title=TITLE)
+        reply = self._http.request("GET", "/tts/get_available_voices", headers={"CONVAI-API-KEY": api_key})
+        if not reply.ok:
+            raise self._refusal(reply, secrets=(api_key,), needs="The voice list needs Convai's Professional plan.")
+        sections = answers.parsed(reply.body)
+        if not isinstance(sections, Mapping):
+            raise answers.unreadable(reply, "a list of voices", vendor=self.name, title=TITLE)
+        return [
+            voice
+            for section in sections.values()
+            for name, facts in _named(section)
+            if (
+                voice := answers.voice(
+                    facts.get("voice_value"),
+                    name=name,
+                    languages=facts["lang_codes"] if isinstance(facts.get("lang_codes"), list) else (),
+                    gender=facts.get("gender"),
+                    preview_url=facts.get("sample_link"),
+                )
+            )
+        ]
+
+    def _refusal(
+        self,
+        reply: Reply,
+        *,
+        secrets: tuple[str, ...],
+        needs: str = "Text to speech needs Convai's Enterprise plan.",
+    ) -> VendorError:
+        message = _message(reply)
+        refused = answers.refusal(
             reply,
             vendor=self.name,
             title=TITLE,
-            message=_message(reply),
+            message=message,
             texts=TEXTS,
             secrets=secrets,
-            hint="Text to speech needs Convai's Enterprise plan." if reply.status == 403 else "",
+            hint=needs if reply.status == 403 else "",
         )
+        return answers.told_too_long(refused, message)
+
+
+def _named(section: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Name and facts of each voice of a section: an array of objects with a single key, which is the name."""
+    for entry in section if isinstance(section, list) else [section]:
+        for name, facts in entry.items() if isinstance(entry, Mapping) else ():
+            if isinstance(facts, Mapping):
+                yield name, facts
 
 
 def _message(reply: Reply) -> str | None:

@@ -31,6 +31,7 @@ from speech.vendors.base import (
     StillWorking,
     SynthesisRequest,
     Vendor,
+    Voice,
 )
 
 TITLE = "Creatify"
@@ -70,6 +71,8 @@ class Creatify(Vendor):
         character_limit=8000,
         voice_required=False,
         audio_formats=("mp3",),
+        lists_voices=True,
+        reports_credits=True,
         notes=(
             "The voice is the id of an accent from Creatify's voice list.",
             "Creatify chooses the format it sends and does not say which; what you get is set by `format`.",
@@ -156,6 +159,43 @@ class Creatify(Vendor):
         if jobs and not any("webhook_url" in job for job in jobs):
             raise UnsupportedOperation(f"{TITLE} lists jobs without their callback address.")
         return None
+
+    def voices(self) -> list[Voice]:
+        """Each voice in each of its accents: an accent is what a request asks for."""
+        listed, reply = self._asked_freely("/api/voices/")
+        if not isinstance(listed, list):
+            raise answers.unreadable(reply, "a list of voices", vendor=self.name, title=TITLE)
+        return [
+            voice
+            for each in listed
+            if isinstance(each, Mapping)
+            for accent in (each["accents"] if isinstance(each.get("accents"), list) else ())
+            if isinstance(accent, Mapping)
+            if (
+                voice := answers.voice(
+                    accent.get("id"),
+                    name=_with_accent(each.get("name"), accent.get("accent_name")),
+                    gender=each.get("gender"),
+                    preview_url=accent.get("preview_url"),
+                )
+            )
+        ]
+
+    def credits_left(self) -> float:
+        """The account's remaining credits; a fraction is possible."""
+        said, reply = self._asked_freely("/api/remaining_credits/")
+        left = _credits(said.get("remaining_credits")) if isinstance(said, Mapping) else None
+        if left is None:
+            raise answers.unreadable(reply, "a number of credits", vendor=self.name, title=TITLE)
+        return left
+
+    def _asked_freely(self, path: str) -> tuple[Any, Reply]:
+        """A question about the account, and its answer as JSON."""
+        headers = self._credentials()
+        reply = self._http.request("GET", path, headers=headers)
+        if not reply.ok:
+            raise self._refusal(reply, VendorRejected, secrets=headers.values())
+        return answers.parsed(reply.body), reply
 
     def _credentials(self) -> dict[str, str]:
         return {
@@ -249,8 +289,9 @@ class Creatify(Vendor):
         statuses = dict(answers.STATUSES)
         if default in (VendorAmbiguous, VendorUnavailable):
             statuses.setdefault(reply.status, default)
-        message, fields = _message(answers.parsed(reply.body))
-        return answers.refusal(
+        body = answers.parsed(reply.body)
+        message, fields = _message(body)
+        refused = answers.refusal(
             reply,
             vendor=self.name,
             title=TITLE,
@@ -261,6 +302,8 @@ class Creatify(Vendor):
             secrets=secrets,
             hint=f"It names {', '.join(fields)}." if fields else "",
         )
+        about_script = body.get("script") if isinstance(body, Mapping) else None
+        return answers.told_too_long(refused, str(about_script) if about_script else None)
 
 
 def read_callback(callback: Callback) -> str:
@@ -308,6 +351,11 @@ def _job_id(job: Any) -> str | None:
     if not isinstance(value, str) or not _UUID.fullmatch(value.lower()):
         return None
     return value.lower()
+
+
+def _with_accent(name: Any, accent: Any) -> str | None:
+    words = [each for each in (name, accent) if isinstance(each, str) and each.strip()]
+    return f"{words[0]} ({words[1]})" if len(words) == 2 else next(iter(words), None)
 
 
 def _credits(value: Any) -> float | None:

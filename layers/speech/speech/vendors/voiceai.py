@@ -14,7 +14,6 @@ from speech.errors import (
     VendorMisbehaved,
     VendorQuotaExhausted,
     VendorRejected,
-    VendorTextTooLong,
     VendorThrottled,
     VendorUnauthorized,
     VendorUnavailable,
@@ -30,6 +29,7 @@ from speech.vendors.base import (
     SocketClosed,
     SynthesisRequest,
     Vendor,
+    Voice,
 )
 
 TITLE = "Voice.ai"
@@ -68,9 +68,11 @@ CLOSE_CODES: Mapping[int, type[VendorError]] = {
 }
 """What a close code means where its reason says nothing better; any other one breaks the contract."""
 
-# No document says how a text that is too long is refused; these are the words of the library behind the schema.
-_TOO_LONG = re.compile(r"too long|at most [0-9,]+ characters|characters? limit")
-_LIMIT = re.compile(r"(?:at most|limit of|limit is|maximum of|maximum is) ([0-9,]{1,9}) characters", re.ASCII)
+READY = "AVAILABLE"
+"""The status of a voice whose cloning is done."""
+
+TOO_LONG = "string_too_long"
+"""How the library behind the schema says it; no document says how a text that is too long is refused."""
 
 WHOLE, STREAM, WEBSOCKET = "whole", "stream", "websocket"
 PATHS = {WHOLE: "/api/v1/tts/speech", STREAM: "/api/v1/tts/speech/stream", WEBSOCKET: "/api/v1/tts/stream"}
@@ -95,6 +97,7 @@ class VoiceAi(Vendor):
         character_limit=500,
         voice_required=False,
         audio_formats=("wav", "mp3"),
+        lists_voices=True,
         options=(
             Option(
                 "delivery",
@@ -196,6 +199,22 @@ class VoiceAi(Vendor):
             request_id=answers.request_id(reply),
         )
 
+    def voices(self) -> list[Voice]:
+        """The voices of the account that are ready, private ones too. Each speaks every language."""
+        api_key = answers.key(self._keys, "VOICEAI_API_KEY", vendor=self.name, title=TITLE)
+        reply = self._http.request("GET", "/api/v1/tts/voices", headers={"Authorization": f"Bearer {api_key}"})
+        if not reply.ok:
+            raise self._refusal(reply, secrets=(api_key,))
+        listed = answers.parsed(reply.body)
+        if not isinstance(listed, list):
+            raise answers.unreadable(reply, "a list of voices", vendor=self.name, title=TITLE)
+        return [
+            voice
+            for each in listed
+            if isinstance(each, Mapping) and each.get("status", READY) == READY
+            if (voice := answers.voice(each.get("voice_id"), name=each.get("name"), languages=LANGUAGES))
+        ]
+
     def _conversed(self, body: Mapping[str, Any], headers: Mapping[str, str], secrets: tuple[str, ...]) -> Reply:
         """The audio of a text that is spoken over the socket, as the answer to its upgrade."""
         first = {**body, "flush": True}
@@ -248,21 +267,18 @@ class VoiceAi(Vendor):
         spoken = said.casefold()
         kind = next((kind for part, kind in REASONS if part in spoken), default)
         repeated = answers.safe_message(said, secrets=secrets)
-        detail = f"{TITLE} {what}" + (f": {repeated}" if repeated else ".")
-        vendor_code = None if code is None else str(code)
-        if _TOO_LONG.search(spoken):
-            return VendorTextTooLong(detail, limit=_limit(spoken), vendor=self.name, vendor_code=vendor_code)
-        return kind(detail, vendor=self.name, vendor_code=vendor_code)
+        refused = kind(
+            f"{TITLE} {what}" + (f": {repeated}" if repeated else "."),
+            vendor=self.name,
+            vendor_code=None if code is None else str(code),
+        )
+        return answers.told_too_long(refused, said)
 
     def _refusal(self, reply: Reply, *, secrets: tuple[str, ...]) -> VendorError:
         body = answers.parsed(reply.body)
         body = body if isinstance(body, Mapping) else {}
         said = [body[name] for name in ("error", "detail") if isinstance(body.get(name), str)]
         fields = _fields(body.get("detail"))
-        statuses = dict(answers.STATUSES)
-        length = _length_complaint(body)
-        if length and reply.status in (400, 413, 422):
-            statuses[reply.status] = VendorTextTooLong
         refused = answers.refusal(
             reply,
             vendor=self.name,
@@ -270,30 +286,20 @@ class VoiceAi(Vendor):
             message=". ".join(each.rstrip(". ") for each in said) or None,
             code=body.get("code") if isinstance(body.get("code"), str) else None,
             texts=TEXTS,
-            statuses=statuses,
             secrets=secrets,
             hint=f"It names {', '.join(fields)}." if fields else "",
         )
-        if isinstance(refused, VendorTextTooLong):
-            refused.limit = _limit(length or "")
-        return refused
+        return answers.told_too_long(refused, " ".join([*said, *_complaints_about_the_text(body.get("detail"))]))
 
 
-def _length_complaint(body: Mapping[str, Any]) -> str | None:
-    """What an answer says about the text's length, if that is what it complains about."""
-    words = [body.get("error"), body.get("detail")]
-    detail = body.get("detail")
-    for each in detail if isinstance(detail, list) else ():
-        if isinstance(each, Mapping) and isinstance(each.get("loc"), list) and "text" in each["loc"]:
-            words += [each.get("msg"), "too long" if each.get("type") == "string_too_long" else None]
-    said = " ".join(each for each in words if isinstance(each, str)).casefold()
-    return said if _TOO_LONG.search(said) else None
-
-
-def _limit(said: str) -> int | None:
-    """The number of characters that a complaint allows."""
-    found = _LIMIT.search(said)
-    return int(found[1].replace(",", "")) if found else None
+def _complaints_about_the_text(detail: Any) -> list[str]:
+    """What a 422 says about `text`: never shown, but it may be about the length."""
+    about = [
+        each
+        for each in (detail if isinstance(detail, list) else ())
+        if isinstance(each, Mapping) and isinstance(each.get("loc"), list) and "text" in each["loc"]
+    ]
+    return [str(each.get("msg")) for each in about] + ["too long" for each in about if each.get("type") == TOO_LONG]
 
 
 def _fields(detail: Any) -> list[str]:
