@@ -22,8 +22,15 @@ from tests.fakes import a_spec
 from tests.support.world import World, is_settled
 
 TEXT = "The quick brown fox jumps over the lazy dog, and nobody minds at all."
-VOICES = {"convai": "fable_OpenAi_c4d30a32-bcaf-4048-b7b0-0f2bb293205a"}
-SWITCHES: dict[str, dict[str, Any]] = {"creatify": {"pace": 0.02, "webhooks": "never"}, "playht": {"pace": 0.02}}
+VOICES = {
+    "convai": "fable_OpenAi_c4d30a32-bcaf-4048-b7b0-0f2bb293205a",
+    "playht": "s3://voice-cloning-zero-shot/d9ff78ba-d016-47f6-b0ef-dd630f59414e/female-cs/manifest.json",
+}
+SWITCHES: dict[str, dict[str, Any]] = {
+    "creatify": {"pace": 0.02, "webhooks": "never"},
+    "playht": {"pace": 0.02},
+    "dify": {"audio_format": "wav"},  # half of an MP3 without a tag is a whole MP3: nothing in it tells
+}
 ATTEMPTS = 3
 DEADLINE_SECONDS = 3_600
 REAL_TIME = threading.Event()
