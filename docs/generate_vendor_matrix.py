@@ -12,7 +12,7 @@ sys.path.insert(0, str(HERE.parent / "layers" / "speech"))
 
 from speech.settings import DEFAULT_BASE_URLS  # noqa: E402 - the package is found by the line above
 from speech.vendors import VENDORS, capabilities, keys_of, vendor_class  # noqa: E402 - as above
-from speech.vendors.base import Option  # noqa: E402 - as above
+from speech.vendors.base import Capabilities, Option  # noqa: E402 - as above
 
 
 def matrix() -> str:
@@ -23,7 +23,7 @@ def matrix() -> str:
         ("Name in requests", [f"`{name}`" for name in VENDORS]),
         ("Status", [each.status for each in facts.values()]),
         ("Delivery", [", ".join(each.delivery) for each in facts.values()]),
-        ("Characters per segment", [f"{each.character_limit:,}" for each in facts.values()]),
+        ("Characters per segment", [_limits(each) for each in facts.values()]),
         ("Voice", [_voice(name) for name in VENDORS]),
         ("Languages", [", ".join(each.languages) or "not listed, none refused" for each in facts.values()]),
         ("Speed", [f"{each.speed[0]:g} to {each.speed[1]:g}" if each.speed else "no" for each in facts.values()]),
@@ -54,10 +54,13 @@ def _voice(name: str) -> str:
     return f"{need}, a uuid" if vendor_class(name).voice_kind == "uuid" else need
 
 
+def _limits(known: Capabilities) -> str:
+    others = [f"{limit:,} with `{option}` `{value}`" for option, value, limit in known.other_limits]
+    return "; ".join([f"{known.character_limit:,}", *others])
+
+
 def _values(option: Option) -> str:
-    if option.choices:
-        return ", ".join(f"`{each}`" for each in option.choices)
-    parts = [option.kind]
+    parts = [", ".join(f"`{each}`" for each in option.choices) or option.kind]
     if option.minimum is not None:
         parts.append(
             f"{option.minimum:g} to {option.maximum:g}" if option.maximum is not None else f"from {option.minimum:g}"
@@ -68,6 +71,12 @@ def _values(option: Option) -> str:
         parts.append("or null")
     if option.needs:
         parts.append(f"with `{option.needs}`")
+    if option.only_with:
+        other, values = option.only_with
+        named = " or ".join(f"`{each}`" if each else "none" for each in values)
+        parts.append(f"only with `{other}` {named}")
+    if option.allowed_by:
+        parts.append("only where the operator allows it")
     return ", ".join(parts)
 
 

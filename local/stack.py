@@ -52,6 +52,7 @@ FROM_ENVIRONMENT: Mapping[str, str] = {
     "SegmentAttempts": "SEGMENT_ATTEMPTS",
     "LeaseSeconds": "LEASE_SECONDS",
     "CallbackBaseUrl": "CALLBACK_BASE_URL",
+    "AllowDifyMessageIds": "DIFY_MESSAGE_IDS",
 }
 """Template parameters and the variables that set them."""
 
@@ -239,8 +240,11 @@ class _Server:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
+    async def gone(self) -> int:
+        return await self._process.wait()
+
     async def outlive(self) -> None:
-        status = await self._process.wait()
+        status = await self.gone()
         raise StackFailed(f"{self._name} ended with status {status}; see {self._log}.")
 
 

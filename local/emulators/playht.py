@@ -149,6 +149,7 @@ class Job:
     seconds: float = 0.0
     file: bytes = b""  # kept; the samples are not
     ending: str = "done"
+    reason: str | None = None
     failed: bool = False
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -182,6 +183,7 @@ class PlayhtEmulator(Emulator):
     handled_faults: ClassVar = {
         "job-failed": "create",
         "job-stuck": "create",
+        "job-unknown-status": "create",  # stuck, with a `status` that no document has; `reason` is the status
         "job-without-address": "create",
         "job-forgotten": "create",
         "events-cut": "create",  # the stream ends before the job does; the job goes on
@@ -265,7 +267,7 @@ class PlayhtEmulator(Emulator):
             raise self._refuse("voice_engine: PlayHT2.0-turbo is only supported by the stream endpoint")
         job = Job(uuid.uuid4().hex[:20], asked, datetime.now(UTC))
         if call.fault is not None and call.fault.fault in self.handled_faults:
-            job.ending = call.fault.fault
+            job.ending, job.reason = call.fault.fault, call.fault.reason
         job.purchase = self._bill(call, asked, job.id)
         self.jobs[job.id] = job
         self.begin(self._work(job))
@@ -288,13 +290,13 @@ class PlayhtEmulator(Emulator):
                 data["stage_progress"] = progress
             job.tell("generating", data)
             await asyncio.sleep(self.switches.pace / len(_STAGES))
-            if stage == "generate" and job.ending in ("job-stuck", "job-failed"):
+            if stage == "generate" and job.ending in ("job-stuck", "job-unknown-status", "job-failed"):
                 await self._fail(job)
                 return
         await self._finish(job)
 
     async def _fail(self, job: Job) -> None:
-        if job.ending == "job-stuck":
+        if job.ending != "job-failed":
             return
         job.failed = True
         if self.switches.failure == "event":
@@ -392,6 +394,8 @@ class PlayhtEmulator(Emulator):
         }
         if self.switches.tells_status or (job.failed and self.switches.failure == "data"):
             data["status"] = "failed" if job.failed else "complete" if job.done else "generating"
+        if job.ending == "job-unknown-status":
+            data["status"] = job.reason or "reviewing"
         return data
 
     async def _tell(self, call: Call, job: Job, *, status: int, headers: dict[str, str]) -> web.StreamResponse:

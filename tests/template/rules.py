@@ -19,6 +19,8 @@ MAY_SEND_TO_ITSELF = {
     ("StartSegmentFunction", "ConvaiQueue"),
     ("StartSegmentFunction", "VoiceaiQueue"),
     ("StartSegmentFunction", "CreatifyQueue"),
+    ("StartSegmentFunction", "DifyQueue"),
+    ("StartSegmentFunction", "PlayhtQueue"),
 }
 """A few delayed checks and retries, counted in the row, before the sweep takes over: the platform cuts long chains."""
 
@@ -526,6 +528,7 @@ def parameters_and_outputs_are_as_agreed(stack: Stack) -> Iterator[str]:
         "DefaultVoices": "",
         "JobDeadlineSeconds": 21600,
         "SegmentAttempts": 4,
+        "AllowDifyMessageIds": "false",
         "LeaseSeconds": 120,
         "Local": "false",
         "Runtime": "python3.13",

@@ -19,8 +19,10 @@ PACKAGE = ROOT / "layers" / "speech" / "speech"
 FUNCTIONS = sorted(folder.name for folder in (ROOT / "functions").iterdir() if (folder / "app.py").exists())
 
 NEVER_REACHED = {
-    "sweep": {"default_vendor", "default_voices", "job_deadline_seconds", "local"},  # resumes jobs, accepts none
-    "close_failed_job": {"default_vendor", "default_voices", "local", "work_bucket"},  # refuses, and has no request
+    # resumes jobs, accepts none
+    "sweep": {"default_vendor", "default_voices", "dify_message_ids", "job_deadline_seconds", "local"},
+    # refuses, and has no request
+    "close_failed_job": {"default_vendor", "default_voices", "dify_message_ids", "local", "work_bucket"},
     "jobs_api": {"vendor_secret_arn"},  # these three only sign, or check what was signed
     "vendor_callback": {"vendor_secret_arn"},
     "deliver_event": {"vendor_secret_arn"},

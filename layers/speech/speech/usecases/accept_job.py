@@ -30,7 +30,7 @@ from speech.problems import problem_from
 from speech.segments import Segment
 from speech.settings import TENANT, Settings
 from speech.usecases.plan_segments import plan_segments, speaks_something_else
-from speech.vendors.base import Capabilities
+from speech.vendors.base import Capabilities, Option
 
 if TYPE_CHECKING:
     from speech.requests import JobRequest
@@ -184,7 +184,7 @@ class AcceptJob:
         refused = [
             FieldError(f"vendor_options.{option.name}", "is not allowed here; the operator of the stack can allow it")
             for option in self.vendors.capabilities(vendor).options
-            if option.name in options and option.allowed_by and not getattr(self.settings, option.allowed_by)
+            if option.name in options and not is_allowed(option, self.settings)
         ]
         if refused:
             raise UnsupportedOption(f"{refused[0].field} {refused[0].message}.", errors=refused)
@@ -291,6 +291,11 @@ class AcceptJob:
     @staticmethod
     def _ms(seconds: float) -> int:
         return int(seconds * 1000)
+
+
+def is_allowed(option: Option, settings: Settings) -> bool:
+    """Whether this stack takes an option; some its operator has to allow first."""
+    return {"": True, "dify_message_ids": settings.dify_message_ids}[option.allowed_by]
 
 
 def _speakable(text: str) -> str:

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from speech.settings import Settings
-from speech.usecases.accept_job import VendorRules
+from speech.usecases.accept_job import VendorRules, is_allowed
 from speech.vendors.base import Capabilities
 
 
@@ -44,7 +44,7 @@ class ListVendors:
                 {name: value for name, value in asdict(option).items() if name != "allowed_by"}
                 | {"choices": list(option.choices)}
                 for option in known.options
-                if not option.allowed_by or getattr(self.settings, option.allowed_by)
+                if is_allowed(option, self.settings)
             ],
             "notes": list(known.notes),
         }

@@ -11,6 +11,8 @@ from speech.vendors.base import Capabilities, Option, Vendor
 _CLASSES: Mapping[str, str] = {
     "convai": "Convai",
     "voiceai": "VoiceAi",
+    "dify": "Dify",
+    "playht": "PlayHt",
     "creatify": "Creatify",
 }
 
