@@ -133,19 +133,19 @@ def _moved(job: Job, to: JobStatus, now: int, **changes: Any) -> Job:
 
 def begin_synthesis(job: Job, *, now: int, due_at: int) -> Job:
     """accepted → synthesizing: every segment row exists."""
-    return _moved(job, JobStatus.SYNTHESIZING, now, due_at=due_at, sends=0)
+    return _moved(job, JobStatus.SYNTHESIZING, now, due_at=min(due_at, job.deadline_at), sends=0)
 
 
 def begin_assembly(job: Job, *, now: int, due_at: int) -> Job:
     """synthesizing → assembling: every segment is stored."""
-    return _moved(job, JobStatus.ASSEMBLING, now, due_at=due_at, sends=0)
+    return _moved(job, JobStatus.ASSEMBLING, now, due_at=min(due_at, job.deadline_at), sends=0)
 
 
-def postpone(job: Job, *, due_at: int | None, sent: bool = False) -> Job:
-    """Stay in the same state and come due later."""
+def postpone(job: Job, *, due_at: int, sent: bool = False) -> Job:
+    """Stay in the same state and come due later, at the deadline at the latest: nobody else would end the job."""
     if job.is_terminal:
         raise IllegalTransition(f"A {job.status} job never comes due.")
-    return replace(job, rev=job.rev + 1, due_at=due_at, sends=job.sends + (1 if sent else 0))
+    return replace(job, rev=job.rev + 1, due_at=min(due_at, job.deadline_at), sends=job.sends + (1 if sent else 0))
 
 
 def add_segments(job: Job, added: int) -> Job:
@@ -162,7 +162,7 @@ def lease_assembly(job: Job, *, token: str, now: int, lease_ms: int) -> Job:
     if job.lease_token not in (None, token) and (job.lease_until or 0) > now:
         raise IllegalTransition("Somebody else is assembling this job.")
     until = now + lease_ms
-    return replace(job, rev=job.rev + 1, lease_token=token, lease_until=until, due_at=until)
+    return replace(job, rev=job.rev + 1, lease_token=token, lease_until=until, due_at=min(until, job.deadline_at))
 
 
 def complete(job: Job, result: Result, *, cost: Cost, now: int) -> Job:

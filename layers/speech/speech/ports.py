@@ -18,13 +18,19 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The outbox row of a finished job: what is still to be told to whom. Times are epoch milliseconds."""
+    """The outbox row of a finished job: what is still to be told to whom. Times are epoch milliseconds.
+
+    `not_before` is when a webhook that was not taken may be called again, `due_at` when `sweep` takes an
+    interest, `sends` how often it has sent this delivery again since the last try.
+    """
 
     tenant: str
     job_id: str
     rev: int = 1
     due_at: int | None = None
+    not_before: int | None = None
     attempts: int = 0
+    sends: int = 0
     published: bool = False
     webhook: str | None = None
     webhook_done: bool = False
@@ -129,6 +135,18 @@ class JobStore(Protocol):
     def put_api_key(self, record: ApiKeyRecord) -> None: ...
 
     def api_key(self, tenant: str, key_id: str) -> ApiKeyRecord | None: ...
+
+
+class Cache(Protocol):
+    """What was asked of somebody and is kept for a while. Whatever is lost here is asked again."""
+
+    def recall(self, tenant: str, name: str) -> bytes | None:
+        """What was remembered, or None when there is nothing or its time is over."""
+        ...
+
+    def remember(self, tenant: str, name: str, data: bytes, *, seconds: int) -> None:
+        """Keep it for that long, in place of what was there. Megabytes are not kept."""
+        ...
 
 
 class TextStore(Protocol):

@@ -61,8 +61,7 @@ class DeliverEventUseCase:
         job = self.store.get(message.tenant, message.job_id)
         if delivery is None or job is None or not job.is_terminal or delivery.due_at is None:
             return
-        now = self.clock.now()
-        if delivery.attempts and delivery.due_at > now:
+        if self.clock.now() < (delivery.not_before or 0):
             return  # a try has failed and the next one is not due yet
         try:
             self._deliver(job, delivery)
@@ -120,7 +119,8 @@ class DeliverEventUseCase:
         else:
             wait = WEBHOOK_SCHEDULE_SECONDS[delivery.attempts]
             logger.info("webhook not taken", extra={"job_id": job.id, "status": status, "again_in_seconds": wait})
-            self._save(delivery, attempts=delivery.attempts + 1, due_at=self.clock.now() + wait * 1000)
+            again = self.clock.now() + wait * 1000
+            self._save(delivery, attempts=delivery.attempts + 1, not_before=again, due_at=again, sends=0)
 
     def _event(self, job: Job) -> dict[str, Any]:
         """Ids and facts, no links: whoever is told asks the API for those."""

@@ -1,7 +1,8 @@
 """Send again whatever is overdue, and end what is out of time. Every job can be finished from its rows alone."""
 
+import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from speech import jobs, problems, segments
 from speech.errors import (
@@ -65,10 +66,9 @@ class Sweep:
                 count("RowsQuarantined")
                 logger.error("row quarantined", extra={"job_id": due.job_id, "kind": due.kind})
                 self.store.quarantine(due)
-            except SpeechError as error:
-                # One row that cannot be handled must not keep the others waiting.
+            except Exception as error:  # noqa: BLE001 - not even a bug that one row meets may keep the others waiting
                 count("SweepErrors")
-                logger.error("overdue row not handled", extra={"job_id": due.job_id, "code": error.code})
+                logger.error("overdue row not handled", extra={"job_id": due.job_id, **_facts(error)})
         count("Swept", looked_at)
         return looked_at
 
@@ -117,8 +117,13 @@ class Sweep:
         if job.is_terminal or job.spec is None:
             self.store.save_segment(segments.postpone(segment, due_at=None))
             return
-        if job.status is not JobStatus.SYNTHESIZING or self.clock.now() >= job.deadline_at:
-            return  # the job's own row is due as well, and decides
+        if self.clock.now() >= job.deadline_at:
+            self.finish.fail_by_deadline(job)
+            return
+        if job.status is not JobStatus.SYNTHESIZING:
+            # The job's own row decides; but however many segments are overdue, they must not hide it.
+            self.store.save_segment(segments.postpone(segment, due_at=self.clock.now() + self._lease_ms()))
+            return
         if segment.status is SegmentStatus.PENDING:
             sent = segments.postpone(segment, due_at=self._again(segment.sends), sent=True)
             self.store.save_segment(sent)
@@ -147,6 +152,8 @@ class Sweep:
         delivery = self.store.delivery(due.tenant, due.job_id)
         if delivery is None or not self._is_due(delivery.due_at):
             return
+        due_at = self._again(delivery.sends)
+        self.store.save_delivery(replace(delivery, rev=delivery.rev + 1, due_at=due_at, sends=delivery.sends + 1))
         self.finish.dispatcher.deliver(DeliverEvent(tenant=due.tenant, job_id=due.job_id))
 
     def _is_due(self, due_at: int | None) -> bool:
@@ -157,3 +164,11 @@ class Sweep:
 
     def _lease_ms(self) -> int:
         return int(self.settings.lease_seconds * 1000)
+
+
+def _facts(error: Exception) -> dict[str, object]:
+    """What may be logged of an error: of one that nobody foresaw not its words, which may quote a text."""
+    if isinstance(error, SpeechError):
+        return {"code": error.code}
+    where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+    return {"error": type(error).__name__, "where": where}
