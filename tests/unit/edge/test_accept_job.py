@@ -155,8 +155,7 @@ def test_a_job_whose_accepting_was_cut_off_is_taken_up_again_from_its_text(dies_
 
 def _cut_off(edge: Edge) -> None:
     edge.store.fail_next("add_segments", StoreUnavailable("busy"))
-    with pytest.raises(StoreUnavailable):
-        accept(edge, "One sentence of many words, and then it ends here. " * 1_200, arrival=named())
+    accept(edge, "One sentence of many words, and then it ends here. " * 1_200, arrival=named())
 
 
 def test_taking_up_again_leaves_what_has_moved_as_it_is() -> None:
@@ -421,3 +420,27 @@ def test_a_refused_webhook_address_is_not_called_to_say_so() -> None:
     delivery = edge.store.delivery("default", job.id)
     assert delivery is not None
     assert (delivery.webhook, job.webhook_url, job.spec) == (None, None, None)
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("busy"), StaleWrite("the sweep was faster")])
+@pytest.mark.parametrize("method", ["add_segments", "save"])
+def test_b3_a_long_job_that_stumbles_after_its_row_is_accepted_all_the_same(method: str, error: Exception) -> None:
+    edge = Edge()
+    edge.store.fail_next(method, error)
+
+    accepted = accept(edge, "One sentence is followed by another. " * 2_000)
+
+    assert accepted.created
+    stored = edge.store.get("default", accepted.job.id)
+    assert stored is not None
+    assert stored.status is JobStatus.ACCEPTED
+    assert stored.due_at is not None
+
+
+def test_i14_a_job_comes_due_at_its_deadline_at_the_latest() -> None:
+    edge = Edge(settings=replace(Edge().settings, job_deadline_seconds=30))
+
+    for text in ("Hello there.", "One sentence is followed by another. " * 2_000):
+        job = accept(edge, text).job
+
+        assert job.due_at == job.deadline_at

@@ -472,3 +472,13 @@ def test_a_drop_that_is_a_job_already_is_left_alone_when_its_message_dies(edge: 
     edge.ingest_upload.give_up(a_notification("a.txt"))
 
     assert edge.store.jobs() == [job]
+
+
+def test_a2_a_file_is_known_to_be_the_newest_before_its_job_can_end(edge: Edge) -> None:
+    edge.drop("a.txt", "The first version.")
+    edge.store.fail_next("advance_upload", StoreUnavailable("busy"))
+
+    with pytest.raises(StoreUnavailable):
+        edge.drop("a.txt", "The second version.")
+
+    assert len(edge.store.jobs()) == 1, "no job before its file is known; the message comes again"

@@ -17,6 +17,7 @@ from speech.errors import (
     IdempotencyKeyReused,
     ProcessingFailed,
     SpeechError,
+    StaleWrite,
     StoreUnavailable,
     TextTooLong,
     UnsupportedOption,
@@ -134,9 +135,11 @@ class AcceptJob:
             if known is None:
                 raise StoreUnavailable("The job could not be read back. Send the request again.")
             return Accepted(known, created=False)
-        if job.status is JobStatus.ACCEPTED:
-            job = self._begin(job, rows[SEGMENTS_AT_CREATION:])
-        self._send(job, spec, rows)
+        # From here on there is a job, whatever happens: its rows come due, and the sweep takes it up.
+        with suppress(StaleWrite, StoreUnavailable):
+            if job.status is JobStatus.ACCEPTED:
+                job = self._begin(job, rows[SEGMENTS_AT_CREATION:])
+            self._send(job, spec, rows)
         count("JobsAccepted")
         count("CharactersAccepted", len(cleaned))
         return Accepted(job, created=True)
@@ -236,20 +239,21 @@ class AcceptJob:
 
     def _job(self, arrival: Arrival, request: "JobRequest", spec: Spec, *, characters: int | None) -> Job:
         now = self.clock.now()
+        deadline_at = now + self._ms(self.settings.job_deadline_seconds)
         return Job(
             tenant=arrival.tenant,
             id=arrival.job_id or new_job_id(now),
             source=arrival.source,
             created_at=now,
             updated_at=now,
-            deadline_at=now + self._ms(self.settings.job_deadline_seconds),
+            deadline_at=deadline_at,
             spec=spec,
             characters=characters,
             metadata=dict(request.metadata or {}),
             webhook_url=request.webhook_url,
             request_id=arrival.request_id,
             request_digest=arrival.digest,
-            due_at=self._due(now),
+            due_at=min(self._due(now), deadline_at),
         )
 
     def _segments(self, job: Job, spec: Spec, text: str) -> list[Segment]:

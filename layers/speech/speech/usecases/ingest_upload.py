@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from speech.errors import FieldError, InputGone, InvalidRequest, NotJson, ProcessingFailed, SpeechError, TextTooLong
+from speech.ids import derived_job_id
 from speech.intake import Upload, uploads_in
-from speech.jobs import Job, Source
+from speech.jobs import Source
 from speech.observability import count, logger
 from speech.ports import InputObject, InputStore, JobStore
 from speech.settings import Settings
@@ -44,10 +45,10 @@ class IngestUpload:
         for upload in self._inputs_in(body):
             described = None if upload.version_id else self.inputs.describe(upload.bucket, upload.key, None)
             arrival = _arrival(upload, described)
-            job = self.accept.find(arrival) or self.accept.refuse(
-                arrival, ProcessingFailed("The file could not be taken in, although it was tried several times.")
-            )
-            self._remember(upload, described, job)
+            self._remember(upload, described, arrival)
+            if self.accept.find(arrival) is None:
+                error = ProcessingFailed("The file could not be taken in, although it was tried several times.")
+                self.accept.refuse(arrival, error)
 
     def _inputs_in(self, body: str) -> list[Upload]:
         # Only the texts bucket has inputs: a result must never come back in, however a trigger is wired.
@@ -55,12 +56,14 @@ class IngestUpload:
 
     def _ingest(self, upload: Upload) -> None:
         if upload.version_id:
-            known = self.accept.find(_arrival(upload, None))
-            if known is not None:
-                self._remember(upload, None, known)
+            arrival = _arrival(upload, None)
+            if self.accept.find(arrival) is not None:
+                self._remember(upload, None, arrival)
                 return
         described = self.inputs.describe(upload.bucket, upload.key, upload.version_id)
         arrival = _arrival(upload, described)
+        # Before there is a job: one that ended before it was known to be the newest would publish elsewhere.
+        self._remember(upload, described, arrival)
         request: JobRequest | None = None
         try:
             text, request = self._read(upload, described, arrival)
@@ -70,7 +73,6 @@ class IngestUpload:
             if error.retryable:
                 raise
             job, outcome = self.accept.refuse(arrival, error, request), "UploadsRefused"
-        self._remember(upload, described, job)
         count(outcome)
         logger.info("upload ingested", extra={"job_id": job.id, "key": upload.key, "outcome": outcome})
 
@@ -99,14 +101,15 @@ class IngestUpload:
                 return [_from_file(name, data)]
         return []
 
-    def _remember(self, upload: Upload, described: InputObject | None, job: Job) -> None:
+    def _remember(self, upload: Upload, described: InputObject | None, arrival: Arrival) -> None:
         """Results lie under the file's name, so the newest version of the file must be known."""
         order = upload.sequencer.upper().ljust(32, "0")
         if not upload.sequencer:
             # S3 always sends one, emulators may not: the object's own time has to do.
             modified = described.last_modified if described else 0
             order = f"{modified:016d}-{upload.happened_at:016d}"
-        self.store.advance_upload(job.tenant, upload.bucket, upload.key, order=order, job_id=job.id)
+        job_id = derived_job_id(arrival.tenant, arrival.kind, *arrival.identity)
+        self.store.advance_upload(arrival.tenant, upload.bucket, upload.key, order=order, job_id=job_id)
 
 
 @dataclass(frozen=True, slots=True)
