@@ -134,6 +134,30 @@ def test_each_accent_of_a_creatify_voice_is_a_voice_of_its_own(serve: Serve) -> 
     ]
 
 
+def test_playhts_catalogue_and_clones_are_one_list(serve: Serve) -> None:
+    sample = "https://peregrine-samples.s3.amazonaws.com/angelo.wav"
+    voice = {"id": "s3://a/manifest.json", "name": "Angelo", "gender": "male", "language_code": "en-US"}
+    clone = {"id": "s3://b/manifest.json", "name": "Mine", "gender": None, "type": "instant"}
+    server = serve(
+        answer(200, [{**voice, "sample": sample, "is_cloned": False}, {"name": "Nobody"}, "text"]),
+        answer(200, [clone]),
+    )
+
+    found = vendor_at("playht", server).voices()
+
+    assert [(seen.method, seen.path) for seen in server.seen] == [
+        ("GET", "/api/v2/voices"),
+        ("GET", "/api/v2/cloned-voices"),
+    ]
+    for seen in server.seen:
+        assert (seen.headers["authorization"], seen.headers["x-user-id"]) == ("Bearer playht_api_key", "playht_user_id")
+        assert seen.headers["accept"] == "application/json"
+    assert found == [
+        Voice("s3://a/manifest.json", "Angelo", ("en-US",), "male", sample),
+        Voice("s3://b/manifest.json", "Mine", (), None, None),
+    ]
+
+
 @pytest.mark.parametrize(("said", "left"), [(12, 12.0), (0, 0.0), (0.25, 0.25), ("7.50", 7.5)])
 def test_creatify_says_what_is_left(serve: Serve, said: Any, left: float) -> None:
     server = serve(answer(200, {"remaining_credits": said}))
@@ -148,7 +172,10 @@ def test_credits_that_cannot_be_read_are_not_taken_for_none(serve: Serve, said: 
         vendor_at("creatify", serve(answer(200, said))).credits_left()
 
 
-QUESTIONS = [("convai", "voices"), ("voiceai", "voices"), ("creatify", "voices"), ("creatify", "credits_left")]
+QUESTIONS = [
+    *((vendor, "voices") for vendor in ("convai", "voiceai", "playht", "creatify")),
+    ("creatify", "credits_left"),
+]
 
 
 @pytest.mark.parametrize(("vendor", "question"), QUESTIONS)

@@ -26,11 +26,13 @@ from speech.vendors.base import (
     StillWorking,
     SynthesisRequest,
     Vendor,
+    Voice,
 )
 from speech.vendors.events import Event, EventReader
 
 TITLE = "PlayHT"
 JOBS = "/api/v2/tts"
+VOICES, CLONED_VOICES = "/api/v2/voices", "/api/v2/cloned-voices"
 PAGE = "create page, Body Params"
 LATER = "create page, later revision"
 
@@ -78,6 +80,7 @@ class PlayHt(Vendor):
         other_limits=(("voice_engine", LONG_TEXT_ENGINE, LONG_TEXT),),
         voice_required=True,
         audio_formats=("wav", "flac", "mp3", "ogg"),
+        lists_voices=True,
         options=(
             Option(
                 "delivery",
@@ -215,6 +218,30 @@ class PlayHt(Vendor):
         if not isinstance(address, str) or not address:
             return self._working(vendor_job_id, reply)
         return self._fetched(address, reply)
+
+    def voices(self) -> list[Voice]:
+        """The catalogue, then the account's clones."""
+        headers = self._headers(JSON)
+        found = []
+        for path in (VOICES, CLONED_VOICES):
+            reply = self._http.request("GET", path, headers=headers)
+            if not reply.ok:
+                raise self._refusal(reply, VendorRejected, headers.values())
+            listed = answers.parsed(reply.body)
+            if not isinstance(listed, list):
+                raise answers.unreadable(reply, "a list of voices", vendor=self.name, title=TITLE)
+            found += [
+                answers.voice(
+                    each.get("id"),
+                    name=each.get("name"),
+                    languages=[each.get("language_code")],
+                    gender=each.get("gender"),
+                    preview_url=each.get("sample"),
+                )
+                for each in listed
+                if isinstance(each, Mapping)
+            ]
+        return [voice for voice in found if voice]
 
     def _listen(self, body: Mapping[str, Any]) -> AudioReady | StillWorking:
         """Follow the events to the end; where they end too early, the job is there to be asked."""
