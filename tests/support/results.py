@@ -141,7 +141,7 @@ def _check_cues(
 
 def _cues(written: str, suffix: str) -> list[tuple[float, float, str]]:
     read = webvtt.from_string(written) if suffix == "vtt" else webvtt.from_buffer(io.StringIO(written), format="srt")
-    return [(_seconds(each.start), _seconds(each.end), each.text) for each in read]
+    return [(_seconds(each.start), _seconds(each.end), each.text) for each in read.captions]
 
 
 def _seconds(stamp: str) -> float:

@@ -103,9 +103,9 @@ class Stack:
 
     # --- the three ways in ---
 
-    def post(self, headers: Mapping[str, str] | None = None, **request: Any) -> dict[str, Any]:
+    def post(self, **request: Any) -> dict[str, Any]:
         """Ask the API for a job; it must be accepted."""
-        answer = self.api.post("/v1/jobs", json=request, headers=dict(headers or {}))
+        answer = self.api.post("/v1/jobs", json=request)
         assert answer.status_code == 202, answer.text
         job: dict[str, Any] = answer.json()
         return job
@@ -222,6 +222,22 @@ class Stack:
         url: str = self.sqs.get_queue_url(QueueName=f"voicedrop-{name}")["QueueUrl"]
         return url
 
+    def drained(self, name: str, *, seconds: float = 30) -> None:
+        """Wait until nothing is in a queue and nobody works on anything from it."""
+        url, names = self.queue(name), ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+
+        def is_empty() -> bool:
+            counts = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(names))["Attributes"]
+            return all(counts[each] == "0" for each in names)
+
+        self._wait(is_empty, seconds, f"{name} is empty")
+
+    def jobs_in_table(self, needle: str) -> list[str]:
+        """The ids of all jobs with this in their row."""
+        pages = self.client("dynamodb").get_paginator("scan").paginate(TableName=self.facts["jobs_table"])
+        rows = [row for page in pages for row in page["Items"]]
+        return [row["id"]["S"] for row in rows if "created_at" in row and "id" in row and needle in json.dumps(row)]
+
     def hurry(self, seconds: int) -> None:
         """Messages of workers that died come back after so long, not after six timeouts of the function."""
         for url in self.sqs.list_queues().get("QueueUrls", ()):
@@ -257,6 +273,14 @@ class Watch:
         with self.path.open("rb") as file:
             file.seek(self.start)
             return [int(pid) for pid in re.findall(rb"START RequestId: \S+ Version: \S+ Pid: (\d+)\n", file.read())]
+
+    def worked(self, times: int, *, seconds: float = 30) -> None:
+        """Wait until so many invocations have ended."""
+
+        def ended() -> bool:
+            return self.path.read_bytes()[self.start :].count(b"END RequestId:") >= times
+
+        wait_for(ended, seconds=seconds, what=f"{times} invocations of {self.path.stem}")
 
     def started(self, *, seconds: float = 30, after: int = 0) -> int:
         """The process of the next invocation, as soon as it has begun; `after` so many others."""

@@ -106,12 +106,14 @@ class Refused(Exception):
 
 
 class ToneVendor:
-    """A vendor on a free port of loopback. `sold` is what it charges for, `refusals` whatever it had to refuse."""
+    """A vendor on a free port of loopback. `sold` is what it charged for, `refusals` what it refused."""
 
     name: ClassVar[str]
 
     def __init__(self) -> None:
         self.sold: list[str] = []
+        self.asked: dict[str, Asked] = {}
+        """The last request about a text that was sold."""
         self.refusals: list[tuple[Asked, int]] = []
         self.on_sale: Callable[[str], None] = lambda _: None
         """Called with the text after it was charged for, before the answer goes out."""
@@ -182,8 +184,9 @@ class ToneVendor:
         """The texts that were sold with this in them."""
         return [text for text in self.sold if marker in text]
 
-    def _charge(self, text: str) -> None:
+    def _charge(self, text: str, asked: Asked) -> None:
         self.sold.append(text)
+        self.asked[text] = asked
         self.on_sale(text)
 
     @staticmethod
@@ -216,7 +219,7 @@ class ToneConvai(ToneVendor):
         if body["voice"] != self.VOICE:
             raise Refused(400, {"ERROR": "Invalid voice."})
         text = body["transcript"]
-        self._charge(text)
+        self._charge(text, asked)
         if encoding.lower() == "wav":
             return Answer(200, "audio/wav", encoded(in_tones(text, 22_050), 22_050, "WAV"))
         return Answer(200, "audio/mpeg", encoded(in_tones(text, 24_000), 24_000, "MP3"))
@@ -267,7 +270,7 @@ class ToneVoiceAi(ToneVendor):
             wrong.append("language")
         if wrong:
             raise Refused(422, {"detail": [{"loc": ["body", name], "msg": "no", "type": "no"} for name in wrong]})
-        self._charge(body["text"])
+        self._charge(body["text"], asked)
         container, rate = self.FORMATS[body.get("audio_format", "mp3")]
         media_type = "audio/mpeg" if container == "MP3" else "audio/wav"
         return Answer(200, media_type, encoded(in_tones(body["text"], rate), rate, container))
@@ -362,7 +365,7 @@ class ToneCreatify(ToneVendor):
         now = datetime.now(UTC).isoformat()
         job = ToneJob(str(uuid.uuid4()), script, accent, webhook, manner, now)
         self.jobs[job.id] = job
-        self._charge(script)
+        self._charge(script, asked)
         if manner == "early":
             self._finish(job)
             return self._json(201, {**self._resource(job), "status": "pending", "output": ""})

@@ -9,7 +9,7 @@ from email.header import decode_header, make_header
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from botocore.exceptions import ClientError
 
@@ -235,7 +235,7 @@ class S3ResultStore:
             self._client.delete_object(Bucket=self._bucket, Key=key)
 
     def link(self, key: str, *, version_id: str | None, filename: str) -> str:
-        return self._client.generate_presigned_url(
+        link = self._client.generate_presigned_url(
             "get_object",
             Params={
                 "Bucket": self._bucket,
@@ -246,6 +246,13 @@ class S3ResultStore:
             ExpiresIn=LINK_SECONDS,
             HttpMethod="GET",
         )
+        # A folder called `..` is a folder like any other to S3, but browsers, curl and most libraries take it out
+        # of an address, even as %2E%2E. Behind an encoded slash it is no step of the path to them. (S3 itself
+        # refuses keys that such steps would lead out of the bucket.)
+        parts = urlsplit(link)
+        before = f"/{self._bucket}/" if parts.path.startswith(f"/{self._bucket}/") else "/"
+        path = before + re.sub(r"/(?=\.\.?(?:/|$))", "%2F", parts.path.removeprefix(before))
+        return parts._replace(path=path).geturl()
 
     def _put(self, key: str, body: bytes | IO[bytes], content_type: str, metadata: Mapping[str, str]) -> str | None:
         with translated():
