@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from local.emulators.dify import DifyEmulator
 from speech.audio.verify import verify
 from speech.errors import (
     InvalidRequest,
@@ -310,3 +311,85 @@ def test_c10_a_chunked_answer_is_whole_or_it_is_none(serve: Serve) -> None:
         dify(serve(lambda connection: connection.sendall(head + piece + piece))).start(SPOKEN)
 
     assert ready.data == MP3 * 2
+
+
+# --- Against the emulator ---------------------------------------------------------------------
+
+SENTENCE = "The quick brown fox jumps over the lazy dog, and nobody minds."
+
+
+def emulated(emulator: DifyEmulator) -> Dify:
+    client = VendorClient("dify", f"{emulator.url}/v1", local=True, deadline_seconds=20)
+    return Dify(client, {"DIFY_API_KEY": "app-1"})
+
+
+@pytest.mark.parametrize("audio_format", ["mp3", "wav"])
+@pytest.mark.parametrize("content_type", ["old", "new"])
+@pytest.mark.parametrize("streams", [True, False])
+@pytest.mark.parametrize("streaming", [True, False])
+def test_whatever_the_provider_makes_is_heard_whatever_was_asked_for(
+    audio_format: str, content_type: str, streams: bool, streaming: bool
+) -> None:
+    with DifyEmulator(audio_format=audio_format, content_type=content_type, streams=streams) as emulator:
+        ready = emulated(emulator).start(SynthesisRequest(text=SENTENCE, options={"streaming": streaming}))
+
+        assert verify(ready.data, characters=len(SENTENCE)).container == audio_format
+        assert (ready.media_type == "audio/mpeg") == (content_type == "old" or audio_format == "mp3")
+        assert len(emulator.book) == 1
+        assert emulator.journal.undocumented == []
+
+
+def test_c14_parts_of_a_wav_are_all_heard() -> None:
+    with DifyEmulator(audio_format="wav", content_type="old") as emulator:
+        whole = emulated(emulator).start(SynthesisRequest(text=SENTENCE))
+        emulator.switches.wav_parts = 4
+        parts = emulated(emulator).start(SynthesisRequest(text=SENTENCE))
+
+    assert parts.data != whole.data
+    assert verify(parts.data, characters=62).frames == verify(whole.data, characters=62).frames
+
+
+def test_a_message_of_the_app_is_spoken_and_its_length_is_nobodys_to_judge() -> None:
+    with DifyEmulator(messages={MESSAGE: SENTENCE}) as emulator:
+        options = validate_options(Dify.capabilities, {"message_id": MESSAGE})
+
+        ready = emulated(emulator).start(SynthesisRequest(text="", options=options))
+
+        assert verify(ready.data, characters=None).seconds > 1
+        assert len(emulator.book.of(SENTENCE)) == 1
+        with pytest.raises(VendorRejected):
+            emulated(emulator).start(SynthesisRequest(text="", options={"message_id": MESSAGE.replace("6", "7")}))
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "error"),
+    [
+        ("app-unavailable", "app_unavailable", VendorRejected),
+        ("not-initialized", "provider_not_initialize", VendorRejected),
+        ("quota", "provider_quota_exceeded", VendorQuotaExhausted),
+        ("model-not-supported", "model_currently_not_support", VendorRejected),
+        ("request-error", "completion_request_error", VendorUnavailable),
+        ("rejected", "invalid_param", VendorRejected),
+        ("unauthorized", "unauthorized", VendorUnauthorized),
+        ("forbidden", "forbidden", VendorUnauthorized),
+        ("throttled", "too_many_requests", VendorThrottled),
+        ("plan-quota", "rate_limit_error", VendorQuotaExhausted),
+        ("server-error", "internal_server_error", VendorUnavailable),
+        ("unknown-error", "unknown", VendorUnavailable),
+    ],
+)
+def test_c6_the_documented_words_of_every_code_are_understood(fault: str, code: str, error: type[VendorError]) -> None:
+    with DifyEmulator() as emulator:
+        emulator.faults.play(fault)
+
+        with pytest.raises(VendorError) as caught:
+            emulated(emulator).start(SynthesisRequest(text=SENTENCE))
+
+    assert type(caught.value) is error
+    assert caught.value.vendor_code == code
+
+
+@pytest.mark.parametrize("switches", [{"enabled": False}, {"voice": None}])
+def test_an_app_without_speech_or_without_a_voice_says_what_to_do(switches: dict[str, Any]) -> None:
+    with DifyEmulator(**switches) as emulator, pytest.raises(VendorRejected, match="enabled and published"):
+        emulated(emulator).start(SynthesisRequest(text=SENTENCE))

@@ -2,11 +2,14 @@
 
 import json
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from local.emulators.playht import PlayhtEmulator
+from speech.audio.verify import VerifiedAudio, verify
 from speech.errors import (
     InvalidRequest,
     UnsupportedOperation,
@@ -18,6 +21,7 @@ from speech.errors import (
     VendorMisbehaved,
     VendorQuotaExhausted,
     VendorRejected,
+    VendorTextTooLong,
     VendorThrottled,
     VendorUnauthorized,
     VendorUnavailable,
@@ -512,3 +516,103 @@ def test_c2_an_answer_that_never_comes_is_ambiguous_for_who_listens_too(serve: S
 
     with pytest.raises(VendorAmbiguous):
         playht(server, seconds=0.3).start(FOLLOWED)
+
+
+# --- Against the emulator ---------------------------------------------------------------------
+
+SENTENCE = "The quick brown fox jumps over the lazy dog, für é 日本."
+
+
+def emulated(emulator: PlayhtEmulator) -> PlayHt:
+    client = VendorClient("playht", emulator.url, local=True, deadline_seconds=20)
+    return PlayHt(client, {"PLAYHT_API_KEY": "key", "PLAYHT_USER_ID": "user"})
+
+
+def heard(outcome: AudioReady | StillWorking) -> VerifiedAudio:
+    assert isinstance(outcome, AudioReady)
+    return verify(outcome.data, characters=len(SENTENCE))
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {},
+        {"events_status": 200},
+        {"any_accept": "json"},
+        {"pings": True, "pace": 0.3},
+        {"line_end": "crlf"},
+        {"comments": True},
+        {"joined": True},
+        {"split": True},
+        {"line_end": "crlf", "comments": True, "joined": True, "split": True, "pings": True},
+    ],
+)
+def test_c16_events_bring_audio_however_they_are_written(switches: dict[str, Any]) -> None:
+    with PlayhtEmulator(**{"pace": 0.05, **switches}) as emulator:
+        request = SynthesisRequest(text=SENTENCE, voice=VOICE, options={"delivery": "events"})
+
+        assert heard(emulated(emulator).start(request)).container == "wav"
+
+        assert len(emulator.book) == 1
+        assert emulator.journal.undocumented == []
+        asked = [entry for entry in emulator.journal.entries if entry.path.startswith("/api/")]
+        assert [(entry.method, entry.query) for entry in asked] == [("POST", {"format": "event-stream"})]
+
+
+def test_c16_events_that_are_cut_leave_a_job_that_is_looked_at_and_bought_once() -> None:
+    with PlayhtEmulator(pace=0.1) as emulator:
+        emulator.faults.play("events-cut")
+        vendor = emulated(emulator)
+
+        outcome = vendor.start(SynthesisRequest(text=SENTENCE, voice=VOICE, options={"delivery": "events"}))
+        assert isinstance(outcome, StillWorking)
+        until = time.monotonic() + 20
+        while isinstance(outcome, StillWorking) and time.monotonic() < until:
+            time.sleep(0.02)
+            outcome = vendor.check(outcome.vendor_job_id)
+
+        assert heard(outcome).container == "wav"
+        assert len(emulator.book) == 1
+
+
+@pytest.mark.parametrize(("failure", "told"), [("event", True), ("silence", False)])
+def test_c17_a_job_that_fails_while_we_listen_is_failed_if_it_says_so(failure: str, told: bool) -> None:
+    with PlayhtEmulator(pace=0.05, failure=failure) as emulator:
+        emulator.faults.play("job-failed")
+        request = SynthesisRequest(text=SENTENCE, voice=VOICE, options={"delivery": "events"})
+
+        if told:
+            with pytest.raises(VendorJobFailed):
+                emulated(emulator).start(request)
+        else:
+            assert isinstance(emulated(emulator).start(request), StillWorking)
+
+
+def test_c17_a_job_is_gone_after_its_time_and_its_file_is_not() -> None:
+    with PlayhtEmulator(pace=0.05, forgets_after=0) as emulator:
+        vendor = emulated(emulator)
+        working = vendor.start(SynthesisRequest(text=SENTENCE, voice=VOICE))
+        assert isinstance(working, StillWorking)
+
+        with pytest.raises(VendorJobExpired):
+            vendor.check(working.vendor_job_id)
+
+        followed = vendor.start(SynthesisRequest(text=SENTENCE, voice=VOICE, options={"delivery": "events"}))
+        assert heard(followed).container == "wav"
+
+
+@pytest.mark.parametrize("output_format", ["mp3", "wav", "ogg", "flac"])
+def test_every_format_that_may_be_asked_for_is_heard(output_format: str) -> None:
+    with PlayhtEmulator(pace=0.01) as emulator:
+        options = {"delivery": "events", "output_format": output_format}
+        request = SynthesisRequest(text=SENTENCE, voice=VOICE, speed=0.5, options=options)
+
+        assert heard(emulated(emulator).start(request)).container == output_format
+
+
+def test_a_lower_limit_than_documented_is_told_by_its_words(serve: Serve) -> None:
+    words = "text: must be at most 1,500 characters for this voice engine"
+    caught = refused(serve(answer(400, {"error_message": words, "error_id": "INVALID_REQUEST"})))
+
+    assert isinstance(caught, VendorTextTooLong)
+    assert caught.limit == 1500
