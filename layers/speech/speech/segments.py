@@ -76,7 +76,7 @@ class Segment:
     `audio_key` names the content: a hash of everything that affects the sound. All times are epoch
     milliseconds: `lease_until` is when a `calling` segment may be taken over, `not_before` when a `pending`
     one may be called at the earliest, `due_at` when `sweep` takes an interest. `checks` counts what was
-    asked of the vendor since it began to work, `sends` how often `sweep` has sent this segment again.
+    asked of the vendor since it was called, `sends` how often `sweep` has sent this segment again.
     `hops` counts the messages that led from one call to the next without the sweep between them.
     `index` is the row's name; the order of speech is that of `start`. `is_split`: cut anew, for its length.
     """
@@ -187,7 +187,14 @@ def postpone(
 
 def release_lease(segment: Segment, *, now: int, due_at: int, problem: dict[str, Any]) -> Segment:
     """Stay in calling with nobody at work: what the call did is to be found out by a check."""
-    return replace(segment, rev=segment.rev + 1, lease_until=now, due_at=due_at, problem=problem)
+    return replace(
+        segment,
+        rev=segment.rev + 1,
+        lease_until=now,
+        due_at=due_at,
+        checks=segment.checks + 1,
+        problem=problem,
+    )
 
 
 def store(
@@ -195,6 +202,7 @@ def store(
     audio: SegmentAudio,
     *,
     now: int,
+    outcome: Outcome = Outcome.SETTLED,
     request_id: str | None = None,
     credits: float | None = None,
 ) -> Segment:
@@ -209,7 +217,7 @@ def store(
         due_at=None,
         lease_until=None,
         problem=None,
-        attempts=_closed(segment, now, Outcome.SETTLED, **facts),
+        attempts=_closed(segment, now, outcome, **facts),
     )
 
 

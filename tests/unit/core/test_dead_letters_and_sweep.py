@@ -6,9 +6,10 @@ import pytest
 
 from speech.errors import CorruptRow, StoreUnavailable
 from speech.jobs import JobStatus
-from speech.messages import DeliverEvent, StartSegment
+from speech.messages import AssembleAudio, CheckSegment, DeliverEvent, StartSegment
+from speech.vendors.base import StillWorking
 from tests.fakes import a_job
-from tests.support.world import World
+from tests.support.world import CallbackVendor, World
 
 SENTENCE = "The sun is up and the birds are singing."
 
@@ -125,3 +126,55 @@ def test_e12_a_job_with_a_segment_nobody_can_read_still_ends() -> None:
     assert ended.status is JobStatus.FAILED
     assert ended.problem is not None
     assert ended.problem["code"] == "corrupt-row"
+
+
+def test_i15_a_dead_message_about_what_was_done_after_all_closes_nothing() -> None:
+    world = World()
+    job = world.a_synthesizing_job(SENTENCE, SENTENCE + " And so on.")
+    world.dispatcher.sent = world.dispatcher.sent[:1]
+    world.run()
+
+    world.close(StartSegment(job.tenant, job.id, 0).to_json(), "sqs-id")
+
+    assert world.job().status is JobStatus.SYNTHESIZING
+
+
+@pytest.mark.parametrize(("attempt", "hint"), [(1, "anything a callback said"), (7, None)])
+def test_d6_a_dead_check_that_a_callback_asked_for_or_of_an_old_attempt_closes_nothing(
+    attempt: int, hint: str | None
+) -> None:
+    world = World(vendor=CallbackVendor())
+    world.vendor.starts = [StillWorking("vendor-job-1", check_after=5)]
+    job = world.a_synthesizing_job(SENTENCE)
+    world.run()
+
+    world.close(CheckSegment(job.tenant, job.id, 0, attempt=attempt, hint=hint).to_json(), "sqs-id")
+
+    assert world.job().status is JobStatus.SYNTHESIZING
+    world.close(CheckSegment(job.tenant, job.id, 0, attempt=1).to_json(), "sqs-id")
+    assert world.job().status is JobStatus.FAILED
+
+
+def test_i15_a_dead_assembly_leaves_one_that_is_under_way_alone() -> None:
+    world = World()
+    now = world.clock.now()
+    job = a_job(status=JobStatus.ASSEMBLING, lease_token="somebody", lease_until=now + 1_000, due_at=now + 1_000)
+    world.store.put(job)
+    letter = AssembleAudio(job.tenant, job.id).to_json()
+
+    world.close(letter, "sqs-id")
+    assert world.job().status is JobStatus.ASSEMBLING
+
+    world.clock.advance(2)
+    world.close(letter, "sqs-id")
+    assert world.job().status is JobStatus.FAILED
+
+
+@pytest.mark.parametrize("index", ["0", -1, 5, None, 1e999, {}])
+def test_i15_a_dead_message_with_nonsense_in_it_closes_its_job(index: object) -> None:
+    world = World()
+    job = world.a_synthesizing_job(SENTENCE)
+
+    world.close(json.dumps({"v": 1, "tenant": job.tenant, "job_id": job.id, "segment": index}), "sqs-id")
+
+    assert world.job().status is JobStatus.FAILED

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from speech.errors import (
+    InputGone,
     StoreUnavailable,
     VendorAmbiguous,
     VendorJobFailed,
@@ -16,10 +17,12 @@ from speech.errors import (
     VendorUnauthorized,
     VendorUnavailable,
 )
-from speech.jobs import JobStatus
-from speech.messages import StartSegment
-from speech.segments import Outcome, SegmentStatus
+from speech.jobs import JobStatus, begin_assembly
+from speech.messages import AssembleAudio, StartSegment
+from speech.segments import Outcome, SegmentStatus, store
+from speech.settings import Settings
 from speech.vendors.base import AudioReady
+from tests.fakes import some_audio
 from tests.support.world import World, is_settled, spoken
 
 SENTENCE = "The sun is up and the birds are singing."
@@ -357,3 +360,67 @@ def test_a18_a_function_does_not_keep_sending_to_its_own_queue() -> None:
 
     assert len(world.vendor.requests) == 5
     assert world.segment().due_at is not None
+
+
+@pytest.mark.parametrize("pieces", [97, 10_000])
+def test_c21_a_vendor_that_claims_to_take_hardly_anything_fails_the_job(pieces: int) -> None:
+    world = World()
+    words = "word. " * pieces
+    world.vendor.starts = [VendorTextTooLong("too long", vendor="scripted", limit=5)]
+    world.a_synthesizing_job(words)
+
+    world.run(seconds=30)
+
+    job = world.job()
+    assert job.status is JobStatus.FAILED
+    assert job.problem is not None
+    assert job.problem["code"] == "vendor-text-too-long"
+
+
+def test_b8_audio_that_was_stored_before_the_row_is_found_although_no_attempt_is_left() -> None:
+    world = World(settings=Settings(callback_base_url="https://speech.example", segment_attempts=1))
+    world.a_synthesizing_job(SENTENCE)
+    world.audio.fail_next("put_audio", KeyboardInterrupt(), after=True)  # dies as a killed process does
+
+    with pytest.raises(KeyboardInterrupt):
+        world.run()
+    world.run_with_sweeps(seconds=300)
+
+    assert world.job().status is JobStatus.COMPLETED
+    assert len(world.vendor.requests) == 1
+    assert [attempt.outcome for attempt in world.segment().attempts] == [Outcome.AMBIGUOUS]
+
+
+def test_f7_a_job_whose_text_was_erased_fails_at_once_and_buys_nothing() -> None:
+    world = World()
+    world.a_synthesizing_job(SENTENCE)
+    world.texts.texts.clear()
+
+    world.run()
+
+    job = world.job()
+    assert job.status is JobStatus.FAILED
+    assert job.problem is not None
+    assert job.problem["code"] == "input-gone"
+    assert not world.vendor.requests
+
+
+def test_f7_a_job_whose_text_is_erased_before_its_assembly_fails_at_once() -> None:
+    world = World()
+    world.a_synthesizing_job(SENTENCE)
+    world.results.fail_next("put_file", StoreUnavailable("busy"))
+    world.texts.fail_next("read_text", InputGone("erased"))
+    job = world.job()
+    world.store.put(begin_assembly(job, now=world.clock.now(), due_at=world.clock.now()))
+    [sent] = world.dispatcher.take()
+    segment = store(world.segment(), some_audio(), now=world.clock.now())
+    world.store.put(segment)
+    world.audio.objects[segment.audio_key] = (spoken(len(SENTENCE)), some_audio())
+
+    world.assemble(AssembleAudio(job.tenant, job.id))
+
+    ended = world.job()
+    assert sent.queue == "scripted"
+    assert ended.status is JobStatus.FAILED
+    assert ended.problem is not None
+    assert ended.problem["code"] == "input-gone"

@@ -7,11 +7,13 @@ from speech.errors import (
     VendorAmbiguous,
     VendorJobExpired,
     VendorJobFailed,
+    VendorThrottled,
     VendorUnavailable,
 )
 from speech.jobs import JobStatus
 from speech.messages import CheckSegment
 from speech.segments import Outcome, SegmentStatus
+from speech.settings import BadSettings, Settings
 from speech.vendors.base import AudioReady, StillWorking
 from tests.support.world import CallbackVendor, World, spoken
 
@@ -235,3 +237,58 @@ def test_d10_a_vendor_that_never_ends_is_ended_by_the_deadline() -> None:
     assert job.problem is not None
     assert job.problem["code"] == "deadline-exceeded"
     assert world.job().status is JobStatus.FAILED
+
+
+def test_a18_a_lost_call_that_cannot_be_looked_up_does_not_keep_a_queue_going() -> None:
+    world = a_world()
+    world.vendor.starts = [VendorAmbiguous("timeout", vendor="scripted")]
+    world.vendor.reconciled = VendorUnavailable("down", vendor="scripted")
+    world.a_synthesizing_job(SENTENCE)
+
+    world.run(seconds=3_000)  # no sweep comes by
+
+    assert len(world.vendor.asked_for) <= 5
+    assert world.segment().due_at is not None
+    world.vendor.reconciled = WORKING
+    world.run_with_sweeps(seconds=600)
+    assert world.job().status is JobStatus.COMPLETED
+    assert world.segment().calls == 1
+
+
+def test_a18_checks_of_one_call_after_another_do_not_keep_a_queue_going() -> None:
+    world = World(
+        vendor=CallbackVendor(), settings=Settings(callback_base_url="https://s.example", segment_attempts=20)
+    )
+    world.vendor.starts = [WORKING] * 20
+    world.vendor.checks = [WORKING, WORKING, AudioReady(b"{}"), AudioReady(b"{}")] * 20
+    world.a_synthesizing_job(SENTENCE)
+
+    world.run(seconds=3_000)  # no sweep comes by
+
+    assert len(world.vendor.checked) < 16, "the platform cuts off a function after so many hops"
+
+
+def test_c3_a_check_that_is_throttled_is_not_repeated_before_the_vendor_allows_it() -> None:
+    world = a_world()
+    world.vendor.starts = [WORKING]
+    world.vendor.checks = [VendorThrottled("slow down", vendor="scripted", retry_after=600)]
+    world.a_synthesizing_job(SENTENCE)
+    world.run(seconds=10)
+    assert len(world.vendor.checked) == 1
+
+    world.run_with_sweeps(seconds=540)
+
+    assert len(world.vendor.checked) == 1
+    world.run_with_sweeps(seconds=240)
+    assert world.job().status is JobStatus.COMPLETED
+
+
+def test_nothing_is_bought_where_the_stack_has_no_address_to_be_called_back_at() -> None:
+    world = World(vendor=CallbackVendor(), settings=Settings(callback_base_url="https://" + "x" * 200))
+    world.a_synthesizing_job(SENTENCE)
+
+    with pytest.raises(BadSettings):
+        world.run()
+
+    assert world.segment().status is SegmentStatus.PENDING
+    assert not world.vendor.requests

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from speech import jobs
-from speech.errors import IllegalTransition, ProcessingFailed, StaleWrite, UnusableAudio
+from speech.errors import IllegalTransition, InputGone, ProcessingFailed, StaleWrite, UnusableAudio
 from speech.jobs import Job, JobStatus, Result, Spec
 from speech.messages import AssembleAudio
 from speech.observability import count, logger
@@ -65,7 +65,7 @@ class AssembleAudioUseCase:
             self._assemble(lease, job.spec)
         except (StaleWrite, IllegalTransition):
             logger.info("somebody else assembles this job", extra={"job_id": job.id})
-        except (UnusableAudio, ProcessingFailed) as error:
+        except (InputGone, UnusableAudio, ProcessingFailed) as error:
             current = self.store.get(job.tenant, job.id)
             if current is not None and not current.is_terminal:
                 self.finish.fail_with(current, error)

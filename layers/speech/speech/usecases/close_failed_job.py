@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from speech.errors import InvalidRequest, ProcessingFailed
+from speech.jobs import Job
 from speech.messages import Message
 from speech.observability import count, logger
 from speech.ports import JobStore
+from speech.segments import SegmentStatus
 from speech.usecases.finish_job import FinishJob
 
 
@@ -42,10 +44,27 @@ class CloseFailedJob:
             # An event that could not be delivered keeps its own row, which the sweep sends again.
             count("DeadLettersOfEndedJobs")
             return
+        if self._goes_on_without(job, data):
+            count("DeadLettersOvertaken")
+            return
         logger.error("job closed by a dead letter", extra={"job_id": job.id})
         self.finish.fail_with(
             job, ProcessingFailed("A step of this job failed every time it was tried. The operator's logs say why.")
         )
+
+    def _goes_on_without(self, job: Job, data: dict[str, Any]) -> bool:
+        """Whether what the message asked for was done by another, or is being done, or was only a callback's hint."""
+        index, attempt = data.get("segment"), data.get("attempt")
+        if "segment" not in data:
+            return job.lease_token is not None and (job.lease_until or 0) > self.finish.clock.now()
+        if data.get("hint") is not None:
+            return True
+        segment = self.store.segment(job.tenant, job.id, index) if type(index) is int and index >= 0 else None
+        if segment is None:
+            return False
+        if attempt is None:
+            return segment.status is not SegmentStatus.PENDING
+        return segment.is_terminal or segment.calls != attempt
 
 
 def _parsed(body: str) -> dict[str, Any]:

@@ -36,9 +36,15 @@ DELAYED_CHECKS = 4
 SPLIT_TRIES = 20
 """How often to try again when other segments of the job are split at the same moment."""
 
+MOST_PIECES = 90
+"""As many as fit into the transaction that splits a segment."""
+
 LONGEST_CHAIN = 4
 """How many messages may lead from call to call before the sweep takes over: the platform takes a function
 that keeps sending to its own queue for a runaway loop, and cuts it off."""
+
+HOPS_WITH_CHECKS = 2
+"""In how many calls of such a chain a check may lead to the next: checks follow one another there, too."""
 
 BACKOFF_CAP_SECONDS = 60.0
 SLOW_WAIT_SECONDS = 60.0
@@ -46,6 +52,11 @@ SLOW_WAIT_SECONDS = 60.0
 
 DELAY_GRACE_SECONDS = 15.0
 """How long after its message should have come a segment is overdue."""
+
+
+def _may_send_check(segment: Segment) -> bool:
+    """Whether a check may lead to the next one; at most 13 follow one another before the sweep takes over."""
+    return segment.checks < DELAYED_CHECKS and segment.hops < HOPS_WITH_CHECKS
 
 
 def backoff_seconds(attempt: int, rng: Callable[[], float] = random.random) -> float:
@@ -107,10 +118,10 @@ class SettleSegment:
     def not_yet(
         self, segment: Segment, *, check_after: float, delayed: bool, problem: problems.Problem | None = None
     ) -> None:
-        """Stay waiting; a few more delayed checks, then only `due_at`."""
-        delay = min(SLOW_WAIT_SECONDS, check_after * 2.0**segment.checks)
-        again = delayed and segment.checks < DELAYED_CHECKS
-        wait = delay + DELAY_GRACE_SECONDS if again else SLOW_WAIT_SECONDS
+        """Stay waiting for `check_after` seconds at least; a few more delayed checks, then only `due_at`."""
+        delay = max(check_after, min(SLOW_WAIT_SECONDS, check_after * 2.0**segment.checks))
+        again = delayed and _may_send_check(segment)
+        wait = delay + DELAY_GRACE_SECONDS if again else max(check_after, SLOW_WAIT_SECONDS)
         later = segments.postpone(segment, due_at=self._after(wait), checked=True, problem=problem)
         self.store.save_segment(later)
         if again:
@@ -151,6 +162,9 @@ class SettleSegment:
             if current is None or current.spec is None or current.segments_total is None or current.is_terminal:
                 return
             pieces = plan_segments(current, current.spec, text, limit=limit, due_at=due_at, first_byte=segment.start)
+            if len(pieces) > MOST_PIECES:
+                self.call_failed(job, segment, error)
+                return
             shrunk = segments.shrink(segment, pieces[0], now=now)
             added = [
                 replace(piece, index=current.segments_total + position, is_split=True)
@@ -168,24 +182,31 @@ class SettleSegment:
     def ambiguous(self, job: Job, segment: Segment, problem: problems.Problem) -> None:
         """The call may have been billed and nobody can know: one more at most, and flagged."""
         count("AmbiguousCalls")
-        before = sum(attempt.outcome is Outcome.AMBIGUOUS for attempt in segment.attempts)
-        if before:
-            self._fail(job, segment, problem, Outcome.AMBIGUOUS)
-        else:
+        before = any(attempt.outcome is Outcome.AMBIGUOUS for attempt in segment.attempts)
+        if not before and segment.calls < self.settings.segment_attempts:
             self._retry_or_fail(job, segment, problem, Outcome.AMBIGUOUS)
+            return
+        known = self.audio.find_audio(segment.audio_key)
+        if known is None:
+            self._fail(job, segment, problem, Outcome.AMBIGUOUS)
+            return
+        # Whoever made the last call died between storing its audio and saying so: there is nothing left to buy.
+        stored = segments.store(segment, known, now=self.clock.now(), outcome=Outcome.AMBIGUOUS)
+        self.store.save_segment(stored)
+        self.finish.segment_stored(job, stored)
 
     def released(self, job: Job, segment: Segment, problem: problems.Problem) -> None:
         """The vendor says that it made no job for the lost call: nothing was bought."""
         self._retry_or_fail(job, segment, problem, Outcome.RELEASED)
 
     def unknown_outcome(self, segment: Segment, problem: problems.Problem, *, delay: float) -> None:
-        """The call's answer was lost but the vendor can be asked: leave it to a check."""
-        now = self.clock.now()
-        lost = segments.release_lease(
-            segment, now=now, due_at=self._after(delay + DELAY_GRACE_SECONDS), problem=problem
-        )
+        """The call's answer was lost but the vendor can be asked: leave it to a check, and later to `due_at`."""
+        again = _may_send_check(segment)
+        wait = delay + DELAY_GRACE_SECONDS if again else SLOW_WAIT_SECONDS
+        lost = segments.release_lease(segment, now=self.clock.now(), due_at=self._after(wait), problem=problem)
         self.store.save_segment(lost)
-        self.send_check(lost, delay=delay)
+        if again:
+            self.send_check(lost, delay=delay)
 
     def send_check(self, segment: Segment, *, delay: float, hint: str | None = None) -> None:
         self.dispatcher.check(

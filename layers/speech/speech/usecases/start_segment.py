@@ -6,7 +6,15 @@ from typing import Protocol
 from speech import problems, segments
 from speech.callbacks import callback_url
 from speech.egress import EgressRefused
-from speech.errors import StaleWrite, UnusableAudio, VendorAmbiguous, VendorError, VendorTextTooLong, VendorUnauthorized
+from speech.errors import (
+    InputGone,
+    StaleWrite,
+    UnusableAudio,
+    VendorAmbiguous,
+    VendorError,
+    VendorTextTooLong,
+    VendorUnauthorized,
+)
 from speech.jobs import Job, JobStatus, Spec
 from speech.messages import StartSegment
 from speech.observability import count, logger
@@ -81,12 +89,18 @@ class StartSegmentUseCase:
             count("SegmentsReused")
             self.settle.finish.segment_stored(job, stored)
             return
-        text = self.texts.read_text(job.tenant, job.text_id, segment.start, segment.end).decode()
+        try:
+            text = self.texts.read_text(job.tenant, job.text_id, segment.start, segment.end).decode()
+        except InputGone as error:
+            self.settle.finish.fail_with(job, error)
+            return
         vendor = self.vendors(spec.vendor)
+        callbacks = Delivery.CALLBACK in vendor.capabilities.delivery
+        attempt = segment.calls + 1
+        # Whatever can fail on our side fails before the attempt is written down: it would look like a lost call.
+        address = callback_address(self.keys, self.settings, job, segment, attempt) if callbacks else None
         calling = segments.claim(segment, now=now, lease_ms=int(self.settings.lease_seconds * 1000))
         self.store.save_segment(calling)
-        callbacks = Delivery.CALLBACK in vendor.capabilities.delivery
-        address = callback_address(self.keys, self.settings, job, calling, calling.calls) if callbacks else None
         try:
             outcome = self._call(vendor, spec, text, address)
         except VendorTextTooLong as error:
