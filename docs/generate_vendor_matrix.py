@@ -25,6 +25,8 @@ def matrix() -> str:
         ("Delivery", [", ".join(each.delivery) for each in facts.values()]),
         ("Characters per segment", [_limits(each) for each in facts.values()]),
         ("Voice", [_voice(name) for name in VENDORS]),
+        ("List of voices", ["yes" if each.lists_voices else "no" for each in facts.values()]),
+        ("Says what is left", ["yes" if each.reports_credits else "no" for each in facts.values()]),
         ("Languages", [", ".join(each.languages) or "not listed, none refused" for each in facts.values()]),
         ("Speed", [f"{each.speed[0]:g} to {each.speed[1]:g}" if each.speed else "no" for each in facts.values()]),
         ("Sends us", [", ".join(each.audio_formats) for each in facts.values()]),

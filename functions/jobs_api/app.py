@@ -21,6 +21,8 @@ METHODS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"/v1/jobs"), "GET, HEAD, OPTIONS, POST"),
     (re.compile(r"/v1/jobs/\w+"), "GET, HEAD, OPTIONS"),
     (re.compile(r"/v1/vendors"), "GET, HEAD, OPTIONS"),
+    (re.compile(r"/v1/vendors/\w+"), "GET, HEAD, OPTIONS"),
+    (re.compile(r"/v1/voices"), "GET, HEAD, OPTIONS"),
 )
 
 
@@ -62,6 +64,17 @@ def list_jobs() -> Response[str]:
 @app.get("/v1/vendors", middlewares=[needs(READ)])
 def list_vendors() -> Response[str]:
     return answer(200, services().list_vendors())
+
+
+@app.get("/v1/vendors/<name>", middlewares=[needs(READ)])
+def get_vendor(name: str) -> Response[str]:
+    return answer(200, services().read_vendor(name))
+
+
+@app.get("/v1/voices", middlewares=[needs(READ)])
+def list_voices() -> Response[str]:
+    asked = app.current_event.query_string_parameters or {}
+    return answer(200, services().list_voices(app.context["tenant"], asked.get("vendor"), asked.get("language")))
 
 
 def nowhere(_: NotFoundError) -> Response[str]:

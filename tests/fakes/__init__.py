@@ -17,7 +17,7 @@ from tests.fakes.builders import (
 )
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.jobs import FakeJobStore
-from tests.fakes.outside import FakeDispatcher, FakeEventBus, FakeKeys, FakeWebhookSender, Sent
+from tests.fakes.outside import FakeCache, FakeDispatcher, FakeEventBus, FakeKeys, FakeWebhookSender, Sent
 from tests.fakes.stores import FakeInputStore, FakeResultStore, FakeSegmentStore, FakeTextStore
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     _fakes: tuple[
         ports.Clock,
         ports.JobStore,
+        ports.Cache,
         ports.TextStore,
         ports.SegmentStore,
         ports.InputStore,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     ] = (
         FakeClock(),
         FakeJobStore(),
+        FakeCache(),
         FakeTextStore(),
         FakeSegmentStore(),
         FakeInputStore(),
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 __all__ = [
     "JOB_ID",
     "NOW",
+    "FakeCache",
     "FakeClock",
     "FakeDispatcher",
     "FakeEventBus",

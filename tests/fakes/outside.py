@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from speech.messages import AssembleAudio, CheckSegment, DeliverEvent, Message, StartSegment
+from tests.fakes.clock import FakeClock
 from tests.fakes.faults import Faulty
 
 
@@ -54,6 +55,23 @@ class FakeDispatcher(Faulty):
 
     def deliver(self, message: DeliverEvent) -> None:
         self._send("deliver", "deliveries", [message], 0)
+
+
+class FakeCache(Faulty):
+    def __init__(self, clock: FakeClock | None = None) -> None:
+        super().__init__()
+        self._clock = clock or FakeClock()
+        self._kept: dict[tuple[str, str], tuple[bytes, int]] = {}
+
+    def recall(self, tenant: str, name: str) -> bytes | None:
+        with self._call("recall"):
+            data, until = self._kept.get((tenant, name), (b"", 0))
+            return data if self._clock.now() < until else None
+
+    def remember(self, tenant: str, name: str, data: bytes, *, seconds: int) -> None:
+        with self._call("remember"):
+            if len(data) <= 900_000:
+                self._kept[tenant, name] = (data, (self._clock.now() // 1000 + seconds) * 1000)
 
 
 class FakeKeys(Faulty):

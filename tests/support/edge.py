@@ -19,11 +19,16 @@ from speech.usecases.check_api_key import CheckApiKey
 from speech.usecases.ingest_message import IngestMessage
 from speech.usecases.ingest_upload import IngestUpload
 from speech.usecases.list_vendors import ListVendors
+from speech.usecases.list_voices import ListVoices
 from speech.usecases.post_job import PostJob
 from speech.usecases.read_job import ReadJob
+from speech.usecases.read_vendor import ReadVendor
 from speech.usecases.vendor_callback import VendorCallback
+from speech.vendors.base import Vendor
 from speech.vendors.creatify import read_callback
+from speech.vendors.http import VendorClient
 from tests.fakes import (
+    FakeCache,
     FakeClock,
     FakeDispatcher,
     FakeInputStore,
@@ -87,16 +92,25 @@ class Edge:
     results: FakeResultStore = field(default_factory=FakeResultStore)
     dispatcher: FakeDispatcher = field(default_factory=FakeDispatcher)
     keys: FakeKeys = field(default_factory=FakeKeys)
+    vendor_url: str = "http://127.0.0.1:1"
 
     def __post_init__(self) -> None:
+        self.cache = FakeCache(self.clock)
         self.accept_job = AcceptJob(self.store, self.texts, self.dispatcher, self.clock, self.settings, vendors)
         self.post_job = PostJob(self.accept_job)
         self.read_job = ReadJob(self.store, self.results)
         self.list_vendors = ListVendors(vendors, self.settings)
+        self.list_voices = ListVoices(vendors, self.vendor, self.cache, self.settings)
+        self.read_vendor = ReadVendor(vendors, self.list_vendors, self.vendor)
         self.check_api_key = CheckApiKey(self.store, self.keys, self.clock)
         self.ingest_upload = IngestUpload(self.inputs, self.store, self.accept_job, self.settings)
         self.ingest_message = IngestMessage(self.accept_job)
         self.vendor_callback = VendorCallback(self.keys, self.dispatcher, self.clock, read_callback)
+
+    def vendor(self, name: str, *, fresh_keys: bool = False) -> Vendor:
+        """The real adapter of a vendor, which is at `vendor_url`."""
+        client = VendorClient(name, self.vendor_url, local=True, deadline_seconds=5)
+        return vendors.vendor_class(name)(client, self.keys.vendor_keys(fresh=fresh_keys))
 
     def an_api_key(self, *scopes: str) -> str:
         """An API key of this stack, as its owner holds it."""

@@ -468,6 +468,8 @@ def the_api_has_the_agreed_routes(stack: Stack) -> Iterator[str]:
         "get /v1/jobs": "JobsApiFunction",
         "get /v1/jobs/{id}": "JobsApiFunction",
         "get /v1/vendors": "JobsApiFunction",
+        "get /v1/vendors/{name}": "JobsApiFunction",
+        "get /v1/voices": "JobsApiFunction",
         "x-amazon-apigateway-any-method /$default": "JobsApiFunction",
         "post /callbacks/creatify/{token}": "VendorCallbackFunction",
     }

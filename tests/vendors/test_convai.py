@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from local.emulators.convai import ConvaiEmulator
+from speech.audio.verify import verify
 from speech.errors import (
     InvalidRequest,
     UnsupportedOption,
@@ -20,6 +22,7 @@ from speech.errors import (
 from speech.vendors import check_request
 from speech.vendors.base import AudioReady, SynthesisRequest
 from speech.vendors.convai import Convai
+from speech.vendors.http import VendorClient
 from tests.vendors.scripted import Scripted, answer, vendor_at
 
 Serve = Callable[..., Scripted]
@@ -158,3 +161,32 @@ def test_without_a_usable_key_nothing_is_sent(serve: Serve, key: str) -> None:
     with pytest.raises(VendorUnauthorized, match="CONVAI_API_KEY"):
         vendor.start(REQUEST)
     assert not server.seen
+
+
+@pytest.mark.parametrize("refusal", ["error", "wav"])
+def test_a_voice_without_mp3_is_refused_by_convai_or_speaks_wav_and_either_is_understood(refusal: Any) -> None:
+    request = SynthesisRequest(text="Good morning.", voice="WUMale 3", options={"encoding": "mp3"})
+    with ConvaiEmulator(mp3_refusal=refusal) as emulator:
+        vendor = Convai(VendorClient("convai", emulator.url, local=True), {"CONVAI_API_KEY": "k"})
+
+        if refusal == "wav":
+            assert verify(vendor.start(request).data, characters=13).container == "wav"
+            return
+        with pytest.raises(VendorRejected) as caught:
+            vendor.start(request)
+
+    assert caught.value.detail == "Convai answered 400: MP3 is not supported by this voice."
+    assert len(emulator.book) == 0
+
+
+def test_a_realtime_voice_is_in_the_list_and_refused_by_convai_alone() -> None:
+    with ConvaiEmulator() as emulator:
+        vendor = Convai(VendorClient("convai", emulator.url, local=True), {"CONVAI_API_KEY": "k"})
+        assert "Aria-Realtime" in {voice.id for voice in vendor.voices()}
+        check_request("convai", voice="Aria-Realtime")
+
+        with pytest.raises(VendorRejected) as caught:
+            vendor.start(SynthesisRequest(text="Good morning.", voice="Aria-Realtime"))
+
+    assert "Realtime" in caught.value.detail
+    assert len(emulator.book) == 0

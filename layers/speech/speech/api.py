@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import math
 import traceback
 from collections.abc import Mapping
 from typing import Any
@@ -57,7 +58,7 @@ def refusal(error: SpeechError) -> tuple[int, dict[str, str], str]:
     """An error as status, headers and body."""
     headers = {**HEADERS, "Content-Type": CONTENT_TYPE}
     if error.status == 503:
-        headers["Retry-After"] = str(RETRY_SECONDS)
+        headers["Retry-After"] = str(math.ceil(getattr(error, "retry_after", None) or RETRY_SECONDS))
     if error.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="voicedrop"'
     return error.status, headers, json.dumps(problem_from(error), separators=(",", ":"))

@@ -1,6 +1,6 @@
 """The composition root: which adapter stands behind which port. Each part is built when first used."""
 
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING
 
 from speech.settings import Settings
@@ -8,6 +8,7 @@ from speech.settings import Settings
 if TYPE_CHECKING:
     from speech.aws.clients import Clients
     from speech.ports import (
+        Cache,
         Clock,
         Dispatcher,
         EventBus,
@@ -29,14 +30,20 @@ if TYPE_CHECKING:
     from speech.usecases.ingest_message import IngestMessage
     from speech.usecases.ingest_upload import IngestUpload
     from speech.usecases.list_vendors import ListVendors
+    from speech.usecases.list_voices import ListVoices
     from speech.usecases.post_job import PostJob
     from speech.usecases.read_job import ReadJob
+    from speech.usecases.read_vendor import ReadVendor
     from speech.usecases.settle_segment import SettleSegment
     from speech.usecases.start_segment import StartSegmentUseCase
     from speech.usecases.sweep import Sweep
     from speech.usecases.vendor_callback import VendorCallback
     from speech.vendors.base import Vendor
     from speech.vendors.http import VendorClient
+
+
+QUESTION_SECONDS = 10.0
+"""For a question to a vendor while a client of the API waits: asked twice, it still ends within its 29 s."""
 
 
 class Services:
@@ -65,6 +72,12 @@ class Services:
         from speech.aws.dynamo import DynamoJobStore
 
         return DynamoJobStore(self._clients.dynamodb, self.settings.jobs_table)
+
+    @cached_property
+    def cache(self) -> "Cache":
+        from speech.aws.dynamo import DynamoCache
+
+        return DynamoCache(self._clients.dynamodb, self.settings.jobs_table)
 
     @cached_property
     def texts(self) -> "TextStore":
@@ -118,8 +131,11 @@ class Services:
 
         return HttpWebhookSender(local=self.settings.local)
 
-    def vendor(self, name: str, *, fresh_keys: bool = False) -> "Vendor":
-        """The adapter of a vendor; its connections are kept from one invocation to the next."""
+    def vendor(self, name: str, *, fresh_keys: bool = False, seconds: float | None = None) -> "Vendor":
+        """The adapter of a vendor; its connections are kept from one invocation to the next.
+
+        `seconds` is how long its calls may take together, if that is less than what work may take.
+        """
         from speech.vendors import vendor_class
 
         if name not in self._http:
@@ -132,7 +148,8 @@ class Services:
                 deadline_seconds=self.settings.vendor_deadline_seconds,
             )
         # A check may need several calls; together they must fit into one lease.
-        http = self._http[name].within(self.settings.vendor_deadline_seconds)
+        longest = self.settings.vendor_deadline_seconds
+        http = self._http[name].within(min(seconds or longest, longest))
         return vendor_class(name)(http, self.keys.vendor_keys(fresh=fresh_keys))
 
     # --- Verbs -------------------------------------------------------------------------------
@@ -168,6 +185,20 @@ class Services:
         from speech.usecases.list_vendors import ListVendors
 
         return ListVendors(vendors, self.settings)
+
+    @cached_property
+    def list_voices(self) -> "ListVoices":
+        from speech import vendors
+        from speech.usecases.list_voices import ListVoices
+
+        return ListVoices(vendors, partial(self.vendor, seconds=QUESTION_SECONDS), self.cache, self.settings)
+
+    @cached_property
+    def read_vendor(self) -> "ReadVendor":
+        from speech import vendors
+        from speech.usecases.read_vendor import ReadVendor
+
+        return ReadVendor(vendors, self.list_vendors, partial(self.vendor, seconds=QUESTION_SECONDS))
 
     @cached_property
     def ingest_upload(self) -> "IngestUpload":

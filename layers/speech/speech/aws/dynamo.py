@@ -33,6 +33,9 @@ RETENTION_SECONDS = 90 * 86_400
 
 READS_OF_UNPROCESSED_KEYS = 3
 
+PART_BYTES = 90_000
+MOST_PARTS = 10
+
 _Key = dict[str, Any]
 
 
@@ -51,6 +54,10 @@ def _upload_key(tenant: str, bucket: str, key: str) -> _Key:
 
 def _api_key_key(tenant: str, key_id: str) -> _Key:
     return {"pk": {"S": f"{tenant}#key#{key_id}"}, "sk": {"S": "key"}}
+
+
+def _cache_key(tenant: str, name: str, part: int) -> _Key:
+    return {"pk": {"S": f"{tenant}#cache#{name}"}, "sk": {"S": f"part#{part:03d}"}}
 
 
 def _key_of(entity: Job | Segment | Delivery) -> _Key:
@@ -328,6 +335,46 @@ class DynamoJobStore:
             if "LastEvaluatedKey" not in page:
                 return
             arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+
+class DynamoCache:
+    """Bytes in rows of the same table. A row holds 400 KB at most, so what is larger is cut into several.
+
+    The first part says how many there are, and all carry the name of the write they belong to: readers that
+    meet two writes at once find nothing.
+    """
+
+    def __init__(self, client: "DynamoDBClient", table: str, *, clock: Clock | None = None) -> None:
+        self._client = client
+        self._table = table
+        self._clock = clock or SystemClock()
+
+    def recall(self, tenant: str, name: str) -> bytes | None:
+        first = self._part(tenant, name, 0)
+        if first is None or int(first["expires_at"]["N"]) * 1000 <= self._clock.now():
+            return None  # rows outlive their time by hours
+        parts = [first, *(self._part(tenant, name, number) for number in range(1, int(first["parts"]["N"])))]
+        data = [part["data"]["B"] for part in parts if part is not None and _written_by(part) == _written_by(first)]
+        return b"".join(data) if len(data) == len(parts) else None
+
+    def remember(self, tenant: str, name: str, data: bytes, *, seconds: int) -> None:
+        pieces = [data[start : start + PART_BYTES] for start in range(0, len(data), PART_BYTES)] or [b""]
+        if len(pieces) > MOST_PARTS:
+            return
+        same = {
+            "parts": {"N": str(len(pieces))},
+            "write_id": {"S": _new_write_id()},
+            "expires_at": {"N": str(self._clock.now() // 1000 + seconds)},
+        }
+        for number, piece in reversed(list(enumerate(pieces))):
+            with translated():
+                self._client.put_item(
+                    TableName=self._table, Item=_cache_key(tenant, name, number) | same | {"data": {"B": piece}}
+                )
+
+    def _part(self, tenant: str, name: str, number: int) -> Mapping[str, Any] | None:
+        with translated():
+            return self._client.get_item(TableName=self._table, Key=_cache_key(tenant, name, number)).get("Item")
 
 
 _REFUSED = "ConditionalCheckFailedException"

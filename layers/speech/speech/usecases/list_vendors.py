@@ -29,6 +29,8 @@ class ListVendors:
             "default": name == self.settings.default_vendor,
             "default_voice": self.settings.default_voices.get(name),
             "voice_required": known.voice_required,
+            "lists_voices": known.lists_voices,
+            "reports_credits": known.reports_credits,
             "delivery": [each.value for each in known.delivery],
             "character_limit": known.character_limit,
             "other_limits": [

@@ -1,0 +1,27 @@
+"""Say what one vendor can do, and what its account has left where it tells."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from speech.errors import NotFound
+from speech.usecases.accept_job import VendorRules
+from speech.usecases.list_vendors import ListVendors
+from speech.usecases.list_voices import asked
+from speech.usecases.start_segment import VendorSource
+
+
+@dataclass(frozen=True, slots=True)
+class ReadVendor:
+    vendors: VendorRules
+    list_vendors: ListVendors
+    source: VendorSource
+
+    def __call__(self, name: str) -> dict[str, Any]:
+        """The vendor as it stands in the list, and its `credits`. Raises NotFound, or what the vendor did."""
+        if name not in self.vendors.VENDORS:
+            raise NotFound("There is no vendor of that name; GET /v1/vendors lists them.")
+        described = next(each for each in self.list_vendors()["vendors"] if each["name"] == name)
+        left = None
+        if self.vendors.capabilities(name).reports_credits:
+            left = asked(self.source, name, lambda adapter: adapter.credits_left())
+        return {**described, "credits": left}
