@@ -9,14 +9,13 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from speech.aws.batch import process_batch
 from speech.bootstrap import services
 from speech.messages import AssembleAudio
-from speech.observability import logger, metrics
+from speech.observability import observed
 
 
 def on_record(record: SQSRecord) -> None:
     services().assemble_audio(AssembleAudio.from_json(record.body))
 
 
-@logger.inject_lambda_context
-@metrics.log_metrics
+@observed
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     return process_batch(event, on_record, context)

@@ -13,7 +13,7 @@ from speech import api
 from speech.apikeys import READ, WRITE
 from speech.bootstrap import services
 from speech.errors import MethodNotAllowed, NotFound, SpeechError
-from speech.observability import logger, metrics
+from speech.observability import logger, observed
 
 app = APIGatewayHttpResolver()
 
@@ -116,8 +116,7 @@ def _again(is_terminal: bool) -> dict[str, str]:
     return {} if is_terminal else {"Retry-After": str(api.RETRY_SECONDS)}
 
 
-@logger.inject_lambda_context
-@metrics.log_metrics
+@observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if event["requestContext"]["http"]["method"] != "HEAD":
         return app.resolve(event, context)

@@ -7,11 +7,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from speech import api
 from speech.bootstrap import services
 from speech.errors import SpeechError
-from speech.observability import logger, metrics
+from speech.observability import observed
 
 
-@logger.inject_lambda_context
-@metrics.log_metrics
+@observed
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     token = (event.get("pathParameters") or {}).get("token") or ""
     try:
