@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +46,8 @@ class Report:
     cpu: float
     answer: Any = None
     calls: tuple[Call, ...] = ()
-    modules: tuple[str, ...] = ()
+    clients: Mapping[str, Any] = field(default_factory=dict)
+    modules: Sequence[str] = ()
 
     def cpu_in(self, *services: str) -> float:
         """CPU inside calls; without names, inside all of them."""
@@ -86,8 +87,7 @@ class Worker:
         if not line:
             raise RuntimeError(f"A function failed:\n{Path(self._log.name).read_text()[-4000:]}")
         said = json.loads(line)
-        calls = tuple(Call(*each) for each in said.pop("calls", ()))
-        return Report(**{**said, "calls": calls, "modules": tuple(said.get("modules", ()))})
+        return Report(**{**said, "calls": tuple(Call(*each) for each in said.get("calls", ()))})
 
 
 @dataclass
@@ -206,6 +206,8 @@ def cloud() -> Iterator[Cloud]:
             world = Cloud(folder, made, layer)
             with world.kept:
                 yield world
+        for server in made.servers:
+            runner.run(server.gone())
 
 
 def compiled_layer(folder: Path) -> Path:

@@ -25,32 +25,59 @@ class Context:
         return 60_000
 
 
-def watch(calls: list[list[Any]]) -> None:
-    """Note every AWS call and every exchange with a vendor: who, what, and milliseconds of CPU inside it."""
+def noted(calls: list[list[Any]], kind: Any, name: str, what: Any) -> None:
+    """Put a method in the place of one that does the same and notes who was asked for what, and the CPU it took."""
+    inner = getattr(kind, name)
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        started = time.process_time()
+        try:
+            return inner(self, *args, **kwargs)
+        finally:
+            calls.append([*what(self, *args), (time.process_time() - started) * 1000])
+
+    setattr(kind, name, call)
+
+
+def watch(calls: list[list[Any]], clients: dict[str, Any]) -> None:
+    """Note every AWS call: service, operation, and milliseconds of CPU inside it.
+
+    `clients` gets the configuration of every AWS client that is made.
+    """
+    import boto3.session
     import botocore.client
 
-    def noted(kind: Any, name: str, what: Any) -> None:
-        inner = getattr(kind, name)
+    def made(self: Any, service: str, config: Any) -> Any:
+        clients[service] = config._user_provided_options
+        return make(self, service, config=config)
 
-        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-            started = time.process_time()
-            try:
-                return inner(self, *args, **kwargs)
-            finally:
-                calls.append([*what(self, *args), (time.process_time() - started) * 1000])
-
-        setattr(kind, name, call)
-
+    session: Any = boto3.session.Session
+    make = session.client
+    session.client = made
     noted(
+        calls,
         botocore.client.BaseClient,
         "_make_api_call",
         lambda client, operation, _: (client.meta.service_model.service_name, operation),
     )
-    try:
+
+
+def watch_vendors(calls: list[list[Any]]) -> None:
+    """The same for what goes to vendors, from the moment when the function itself first thinks of one."""
+    from speech.bootstrap import Services
+
+    services: Any = Services
+    vendor = services.vendor
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        found = vendor(*args, **kwargs)
         from speech.vendors.http import Outbound
-    except ImportError:
-        return
-    noted(Outbound, "exchange", lambda _, target, method: ("vendor", f"{method} {target.path}"))
+
+        services.vendor = vendor
+        noted(calls, Outbound, "exchange", lambda _, target, method: ("vendor", f"{method} {target.path}"))
+        return found
+
+    services.vendor = watched
 
 
 def main() -> None:
@@ -58,19 +85,23 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # logs and metrics
     calls: list[list[Any]] = []
+    clients: dict[str, Any] = {}
     watching = "--watch" in sys.argv
     if watching:
-        watch(calls)
+        watch(calls, clients)
     handler: Any = None
     for line in sys.stdin:
         event = json.loads(line)
         calls.clear()
         wall, cpu = time.perf_counter(), time.process_time()
-        handler = handler or importlib.import_module("app").handler
+        if handler is None:
+            handler = importlib.import_module("app").handler
+            if watching:
+                watch_vendors(calls)
         answer = handler(event, Context())
         report = {"wall": (time.perf_counter() - wall) * 1000, "cpu": (time.process_time() - cpu) * 1000}
-        told = {"answer": answer, "calls": calls, "modules": sorted(sys.modules)} if watching else {}
-        print(json.dumps({**report, **told}), file=answers, flush=True)
+        told = {"answer": answer, "calls": calls, "clients": clients, "modules": sorted(sys.modules)}
+        print(json.dumps({**report, **(told if watching else {})}), file=answers, flush=True)
 
 
 if __name__ == "__main__":
