@@ -363,6 +363,17 @@ def test_a_socket_is_kept_for_the_next_text_of_the_same_kind(start: Start) -> No
     assert server.heard[1:] == [{"text": "Two.", "flush": True}, {"text": "Three.", "flush": True}]
 
 
+def test_a_socket_over_tls_is_kept_too(start: Start, tmp_path: Path) -> None:
+    server = start(for_ever(answers_in_full), tls=server_context(tmp_path, "voice.test"))
+    trust = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+    url = f"https://voice.test:{server.port}"
+    client = VendorClient("voiceai", url, local=True, resolve=lambda *_: ("127.0.0.1",), ssl_context=trust)
+
+    assert [speak(client, text).data for text in ("One.", "Two.", "Three.")] == [WAV] * 3
+
+    assert len(server.connections) == 1
+
+
 def test_another_key_gets_another_socket(start: Start) -> None:
     server = start(for_ever(answers_in_full))
     client = client_of(server)

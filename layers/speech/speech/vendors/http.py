@@ -410,14 +410,12 @@ class VendorClient:
     @contextmanager
     def converse(self, path: str, *, headers: Mapping[str, str], keep: str) -> Iterator[Conversation]:
         """Open a WebSocket at base URL + path, or go on with the one that the last exchange left open."""
-        target = self._target(path)
-        with _ending_in(self._seconds()):
-            try:
-                socket = self._sockets.take(target, {"User-Agent": USER_AGENT, **headers}, keep)
-            except NotSent as error:
-                raise VendorUnavailable("The vendor could not be reached.", vendor=self._vendor) from error
-            with self._sockets.kept_if_it_went_well(socket):
+        sent = {"User-Agent": USER_AGENT, **headers}
+        try:
+            with _ending_in(self._seconds()), self._sockets.exchange(self._target(path), sent, keep) as socket:
                 yield socket
+        except NotSent as error:
+            raise VendorUnavailable("The vendor could not be reached.", vendor=self._vendor) from error
 
     def close(self) -> None:
         """Close every connection."""

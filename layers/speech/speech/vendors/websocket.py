@@ -26,6 +26,11 @@ _NO_LOG = logging.Logger("websocket", logging.CRITICAL)
 _FAULTS = (httpcore.TimeoutException, httpcore.NetworkError)
 
 
+def most(max_audio: int) -> int:
+    """How many bytes an answer may have: base 64 takes a third more than the audio, and its wrapping a little."""
+    return max_audio * 7 // 5
+
+
 class Socket:
     """One connection after its upgrade: implements `Conversation` of speech.vendors.base."""
 
@@ -37,7 +42,7 @@ class Socket:
         self._stream = stream
         self._protocol = protocol
         self._vendor = vendor
-        self._most = 2 * max_audio  # base 64 takes a third more than the audio, the rest is for its wrapping
+        self._most = most(max_audio)
         self._heard = 0
         self._said = False
         self._messages: deque[bytes] = deque()
@@ -58,14 +63,14 @@ class Socket:
             raise VendorUnavailable("The vendor's answer to a WebSocket is none.", vendor=self._vendor) from refused
 
     def begin_again(self) -> bool:
-        """Whether another exchange can be held here: nothing was left over, and the vendor did not hang up."""
+        """Whether another exchange can be held here: nothing was left over, and nothing came since.
+
+        What comes between two exchanges is mostly the vendor's good-bye. It is not read: over TLS there may
+        be something to read that is no message, and reading would wait for one.
+        """
         self.continued, self._said, self._heard = True, False, 0
-        try:
-            while self.is_open() and self._stream.get_extra_info("is_readable"):
-                self._read()
-        except (VendorError, *_FAULTS):
-            return False
-        return self.is_open() and not self._messages and not self._fragments
+        left_over = self._messages or self._fragments or self._stream.get_extra_info("is_readable")
+        return self.is_open() and not left_over
 
     def say(self, message: Mapping[str, Any]) -> None:
         """Send one message as JSON. What goes wrong with it is told by what is heard next."""
@@ -162,30 +167,19 @@ class Sockets:
         self._vendor = vendor
         self._max_audio = max_audio
         self._kept: tuple[object, Socket, float] | None = None
-        self._key: object = None
-
-    def take(self, target: Target, headers: Mapping[str, str], keep: str) -> Socket:
-        """The kept socket if it was opened for the very same, or a new one."""
-        self._key = (target, tuple(sorted(headers.items())), keep)
-        if self._kept is not None:
-            key, kept, used_at = self._kept
-            self._kept = None
-            # The wall clock, because a frozen environment's monotonic clock does not notice that it was.
-            if key == self._key and abs(time.time() - used_at) <= KEEP_SECONDS and kept.begin_again():
-                return kept
-            kept.close()
-        return self._opened(target, headers)
 
     @contextmanager
-    def kept_if_it_went_well(self, socket: Socket) -> Iterator[None]:
-        """Keep the socket for the next exchange, unless this one failed or ended it."""
+    def exchange(self, target: Target, headers: Mapping[str, str], keep: str) -> Iterator[Socket]:
+        """The kept socket if it was opened for the very same, or a new one; kept if it is still open afterwards."""
+        same = (target, tuple(sorted(headers.items())), keep)
+        socket = self._taken(same) or self._opened(target, headers)
         well = False
         try:
-            yield
+            yield socket
             well = socket.is_open()
         finally:
             if well:
-                self._kept = (self._key, socket, time.time())
+                self._kept = (same, socket, time.time())
             else:
                 socket.close()
 
@@ -195,6 +189,17 @@ class Sockets:
             self._kept[1].close()
             self._kept = None
 
+    def _taken(self, same: object) -> Socket | None:
+        if self._kept is None:
+            return None
+        key, kept, used_at = self._kept
+        # The wall clock, because a frozen environment's monotonic clock does not notice that it was.
+        if key == same and abs(time.time() - used_at) <= KEEP_SECONDS and kept.begin_again():
+            self._kept = None
+            return kept
+        self.close()
+        return None
+
     def _opened(self, target: Target, headers: Mapping[str, str]) -> Socket:
         from websockets.client import ClientProtocol
         from websockets.uri import parse_uri
@@ -202,7 +207,7 @@ class Sockets:
         scheme = "wss" if target.scheme == "https" else "ws"
         host = f"[{target.host}]" if ":" in target.host else target.host
         protocol = ClientProtocol(
-            parse_uri(f"{scheme}://{host}:{target.port}{target.path}"), max_size=2 * self._max_audio, logger=_NO_LOG
+            parse_uri(f"{scheme}://{host}:{target.port}{target.path}"), max_size=most(self._max_audio), logger=_NO_LOG
         )
         socket = Socket(self._connect(target), protocol, vendor=self._vendor, max_audio=self._max_audio)
         try:
