@@ -101,6 +101,8 @@ class StartSegmentUseCase:
         address = callback_address(self.keys, self.settings, job, segment, attempt) if callbacks else None
         calling = segments.claim(segment, now=now, lease_ms=int(self.settings.lease_seconds * 1000))
         self.store.save_segment(calling)
+        if self.clock.now() >= (calling.lease_until or 0):
+            raise StaleWrite("This worker stood still until its lease had ended: the call is somebody else's to make.")
         try:
             outcome = self._call(vendor, spec, text, address)
         except VendorTextTooLong as error:

@@ -1,0 +1,109 @@
+"""One fault at every point of a run, before and after what happens there; the run ends as it should all the same.
+
+A point is a call of a port or of the vendor. B1 to B14, E2, I1 to I5, I7, I11, I14, I21.
+"""
+
+from collections.abc import Callable
+
+import pytest
+
+from speech.errors import StoreUnavailable
+from speech.jobs import JobStatus
+from speech.settings import Settings
+from speech.usecases import accept_job
+from tests.support.simulation import Killed, OneFault, Simulation, Stalled
+
+ONE = "The sun is up and birds are singing."
+TWO = "A cold wind blows over the quiet bay."
+THREE = "Nobody knows when they will be back."
+
+
+def busy() -> BaseException:
+    return StoreUnavailable("busy")
+
+
+def a_run(plan: OneFault, *, calls_back: bool, is_long: bool, **changes: object) -> Simulation:
+    """One short job, or one that is too long to be created in one piece."""
+    simulation = Simulation(plan, calls_back=calls_back, **changes)  # type: ignore[arg-type] # passed through
+    if is_long:
+        simulation.submit("long", ONE, TWO, THREE)
+    else:
+        simulation.submit("short", ONE, webhook=True)
+    try:
+        simulation.calm(seconds=20_000)
+    finally:
+        simulation.stop()
+    return simulation
+
+
+def how_many_points(**of: object) -> int:
+    a_run(whole := OneFault(), **of)  # type: ignore[arg-type] # passed through
+    return whole.points
+
+
+@pytest.fixture(autouse=True)
+def small_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs of three segments are already too long to be created in one piece."""
+    monkeypatch.setattr(accept_job, "SEGMENTS_AT_CREATION", 2)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("fault", [Killed, busy], ids=["killed", "busy"])
+@pytest.mark.parametrize("is_long", [False, True], ids=["short", "long"])
+@pytest.mark.parametrize("calls_back", [False, True], ids=["at-once", "calls-back"])
+def test_a_fault_at_any_point_loses_nothing_and_buys_nothing_twice(
+    calls_back: bool, is_long: bool, fault: Callable[[], BaseException], after: bool
+) -> None:
+    points = how_many_points(calls_back=calls_back, is_long=is_long)
+
+    for at in range(points):
+        plan = OneFault(at, fault, after=after)
+        simulation = a_run(plan, calls_back=calls_back, is_long=is_long)
+
+        try:
+            simulation.check()
+            [job] = simulation.world.store.jobs()
+            assert job.status is JobStatus.COMPLETED
+            extra = sum(simulation.vendor.billed.values()) - (3 if is_long else 1)
+            assert extra <= (0 if calls_back else 1)
+        except AssertionError as error:
+            raise AssertionError(f"with a fault at point {at}, {plan.met}") from error
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("calls_back", [False, True], ids=["at-once", "calls-back"])
+def test_i7_a_worker_that_stands_still_past_its_lease_at_any_point_changes_nothing(
+    calls_back: bool, after: bool
+) -> None:
+    points = how_many_points(calls_back=calls_back, is_long=True)
+
+    for at in range(points):
+        plan = OneFault(at, Stalled, after=after)
+        simulation = a_run(plan, calls_back=calls_back, is_long=True, longest_life=10_000.0)
+
+        if calls_back and plan.met == "vendor.start":
+            continue  # only a function's timeout, which is shorter than its lease, keeps it from calling that late
+        try:
+            simulation.check()
+            [job] = simulation.world.store.jobs()
+            assert job.status is JobStatus.COMPLETED
+        except AssertionError as error:
+            raise AssertionError(f"standing still at point {at}, {plan.met}") from error
+
+
+def test_b8_with_a_single_attempt_allowed_no_death_loses_audio_that_was_stored() -> None:
+    settings = Settings(
+        callback_base_url="https://speech.example",
+        default_vendor="scripted",
+        job_deadline_seconds=7_200,
+        segment_attempts=1,
+    )
+    points = how_many_points(calls_back=False, is_long=False, settings=settings)
+
+    for at in range(points):
+        plan = OneFault(at, Killed, after=True)
+        simulation = a_run(plan, calls_back=False, is_long=False, settings=settings)
+
+        simulation.check()
+        [job] = simulation.world.store.jobs()
+        assert job.status is (JobStatus.COMPLETED if simulation.world.audio.objects else JobStatus.FAILED), plan.met
