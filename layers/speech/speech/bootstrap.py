@@ -1,7 +1,8 @@
 """The composition root: which adapter stands behind which port. Each part is built when first used."""
 
+from collections.abc import Callable
 from functools import cache, cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from speech.settings import Settings
 
@@ -46,6 +47,30 @@ QUESTION_SECONDS = 10.0
 """For a question to a vendor while a client of the API waits: asked twice, it still ends within its 29 s."""
 
 
+Port = TypeVar("Port")
+
+
+class _Late:
+    """Stands for a port, which is made when something is first asked of it."""
+
+    def __init__(self, make: Callable[[], object]) -> None:
+        self._make = make
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._made, name)
+        setattr(self, name, value)
+        return value
+
+    @cached_property
+    def _made(self) -> object:
+        return self._make()
+
+
+def _late(make: Callable[["Services"], Port]) -> "cached_property[Port]":
+    """A port that not every event needs: its client, and what it imports, would be most of a cold start."""
+    return cached_property(lambda services: cast("Port", _Late(partial(make, services))))
+
+
 class Services:
     """Everything a function may ask for. Imports stand in the properties: a cold start pays for what it uses."""
 
@@ -79,37 +104,37 @@ class Services:
 
         return DynamoCache(self._clients.dynamodb, self.settings.jobs_table)
 
-    @cached_property
+    @_late
     def texts(self) -> "TextStore":
         from speech.aws.s3 import S3TextStore
 
         return S3TextStore(self._clients.s3, self.settings.work_bucket)
 
-    @cached_property
+    @_late
     def audio(self) -> "SegmentStore":
         from speech.aws.s3 import S3SegmentStore
 
         return S3SegmentStore(self._clients.s3, self.settings.work_bucket)
 
-    @cached_property
+    @_late
     def inputs(self) -> "InputStore":
         from speech.aws.s3 import S3InputStore
 
         return S3InputStore(self._clients.s3)
 
-    @cached_property
+    @_late
     def results(self) -> "ResultStore":
         from speech.aws.s3 import S3ResultStore
 
         return S3ResultStore(self._clients.s3, self.settings.audio_bucket)
 
-    @cached_property
+    @_late
     def dispatcher(self) -> "Dispatcher":
         from speech.aws.sqs import SqsDispatcher
 
         return SqsDispatcher(self._clients.sqs, self.settings.queue_urls)
 
-    @cached_property
+    @_late
     def keys(self) -> "Keys":
         from speech.aws.secrets import SecretsKeys
 
@@ -119,13 +144,13 @@ class Services:
             signing_secret=self.settings.signing_secret_arn,
         )
 
-    @cached_property
+    @_late
     def bus(self) -> "EventBus":
         from speech.aws.events import EventBridgeBus
 
         return EventBridgeBus(self._clients.events, self.settings.event_bus_name)
 
-    @cached_property
+    @_late
     def webhooks(self) -> "WebhookSender":
         from speech.vendors.http import HttpWebhookSender
 
