@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from speech.aws.rows import encode
 from speech.errors import StoreUnavailable
 from speech.jobs import Job, JobStatus
 from tests.support.edge import Edge, event
@@ -140,3 +141,19 @@ def test_a_message_that_is_a_job_already_is_left_alone_when_it_dies(edge: Edge) 
     edge.ingest_message.give_up('{"text": "Hello.", "request_id": "order-1"}', "m9")
 
     assert edge.store.jobs() == [job]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"vendor_options": {f"option-{number}" + "x" * 300: 1 for number in range(400)}}]
+)
+def test_a11_a_message_with_thousands_of_mistakes_is_a_failed_job_of_ordinary_size(
+    edge: Edge, options: dict[str, Any]
+) -> None:
+    unknown = {} if options else {f"field-{number}": 1 for number in range(5_000)}
+
+    job = send(edge, **unknown, **options)
+
+    assert code(job) in ("invalid-request", "unsupported-option")
+    encode(job)  # raises for what does not fit into a row
+    assert job.problem is not None
+    assert len(job.problem["errors"]) == 50
