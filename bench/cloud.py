@@ -49,9 +49,10 @@ class Report:
     clients: Mapping[str, Any] = field(default_factory=dict)
     modules: Sequence[str] = ()
 
-    def cpu_in(self, *services: str) -> float:
-        """CPU inside calls; without names, inside all of them."""
-        return sum(call.cpu for call in self.calls if not services or call.service in services)
+    @property
+    def aws_cpu(self) -> float:
+        """Milliseconds of CPU inside calls to AWS."""
+        return sum(call.cpu for call in self.calls if call.service != "vendor")
 
 
 class Worker:
