@@ -24,7 +24,7 @@ from speech.usecases.finish_job import FinishJob
 from speech.usecases.settle_segment import SLOW_WAIT_SECONDS, SettleSegment
 from speech.vendors import base
 
-LIMIT = 500
+LIMIT = 2_000
 """How many overdue rows one run takes on; the rest is still overdue at the next run."""
 
 BUDGET_SECONDS = 40.0
