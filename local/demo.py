@@ -15,14 +15,15 @@ from typing import Any
 
 import aiohttp
 
+from local.emulators import EMULATORS
 from local.process import ROOT
 from local.stack import Facts, StackFailed, aws_session, running
 
 SAMPLE = ROOT / "local" / "samples" / "hear-yourself.txt"
 OUT = Path("out")
 OPTIONS = {"VENDOR": "vendor", "VOICE": "voice", "FORMAT": "format"}
-VOICES = "convai=WUMale 3"
-"""For vendors that always want to be told a voice. https://docs.convai.com lists it."""
+VOICES = ", ".join(f"{name}={vendor.default_voice}" for name, vendor in EMULATORS.items() if vendor.default_voice)
+"""For vendors that always want to be told a voice: one of their documents'."""
 
 POLL_SECONDS = 0.4
 START_SECONDS = 60.0

@@ -34,13 +34,6 @@ if TYPE_CHECKING:
 
 SWEEP_SECONDS = 5.0
 
-VENDOR_KEYS: Mapping[str, Sequence[str]] = {
-    "convai": ("CONVAI_API_KEY",),
-    "voiceai": ("VOICEAI_API_KEY",),
-    "dify": ("DIFY_API_KEY",),
-    "playht": ("PLAYHT_API_KEY", "PLAYHT_USER_ID"),
-    "creatify": ("CREATIFY_API_ID", "CREATIFY_API_KEY"),
-}
 VENDOR_SECRET = "VendorSecret"  # noqa: S105 - a logical id of the template
 SIGNING_SECRET = "SigningSecret"  # noqa: S105 - a logical id of the template
 NO_KEY = "no-key-needed-here"
@@ -86,6 +79,21 @@ class Facts:
     jobs_table: str
     requests_queue_url: str
     vendors: Mapping[str, str]
+
+
+def vendor_keys() -> Mapping[str, Sequence[str]]:
+    """The vendors there are, each with the names of its entries in the vendor secret."""
+    _with_package()
+    from speech.vendors import VENDORS, keys_of
+
+    return {vendor: keys_of(vendor) for vendor in VENDORS}
+
+
+def _with_package() -> None:
+    """Let the functions' package be found by whoever starts us."""
+    package = str(ROOT / "layers" / "speech")
+    if package not in sys.path:
+        sys.path.insert(0, package)
 
 
 @asynccontextmanager
@@ -267,7 +275,7 @@ def _vendors(template_path: Path, env: Mapping[str, str], stack_dir: Path, house
 
 def _known_vendors(template_path: Path) -> list[str]:
     text = template_path.read_text(encoding="utf-8")
-    return [vendor for vendor in VENDOR_KEYS if f"{vendor.title()}BaseUrl:" in text]
+    return [vendor for vendor in vendor_keys() if f"{vendor.title()}BaseUrl:" in text]
 
 
 def _parameters(env: Mapping[str, str], vendors: Mapping[str, str], api_url: str) -> dict[str, str]:
@@ -310,7 +318,7 @@ def _create_secrets(session: "Session", cloud: Template, endpoint: str, env: Map
     arns = {}
     for logical_id, properties in cloud.resources("AWS::SecretsManager::Secret"):
         if logical_id == VENDOR_SECRET:
-            names = [name for keys in VENDOR_KEYS.values() for name in keys]
+            names = [name for keys in vendor_keys().values() for name in keys]
             value = json.dumps({name: env.get(name) or NO_KEY for name in names})
         elif "GenerateSecretString" in properties:
             value = _generated(secrets, properties["GenerateSecretString"])
@@ -369,7 +377,7 @@ def _notifications(wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 def _make_api_key(session: "Session", endpoint: str, table: str, signing_secret: str) -> str:
     """An API key for whoever reads stack.json, kept in the table as `make key` would."""
-    sys.path.insert(0, str(ROOT / "layers" / "speech"))
+    _with_package()
     from speech.apikeys import new_key
     from speech.aws.dynamo import DynamoJobStore
     from speech.aws.secrets import SecretsKeys

@@ -119,6 +119,9 @@ class Emulator(ABC):
     # "throttled", "quota", "rejected", "server-error". Each is also a fault of that name.
     refusals: ClassVar[Mapping[str, Refusal]]
     handled_faults: ClassVar[Mapping[str, About]] = {}  # faults of this vendor alone, and what they are about
+    default_voice: ClassVar[str | None] = None  # one it knows, where requests must name one
+    in_tests: ClassVar[Mapping[str, Any]] = {}  # switches with which the contract's tests need not wait
+    examples: ClassVar[Mapping[str, Any]] = {}  # values of options that name something of an account: here it has them
 
     def __init__(self, *, port: int = 0, **switches: Any) -> None:
         self.switches = self.switches_type(**switches)

@@ -22,6 +22,7 @@ class Purchase:
     seconds: float
     credits: float
     fault: str | None  # what was done to the answer, if it was not delivered as it should be
+    model: str | None = None  # what spoke, where the vendor has several
     at: float = field(default_factory=time.time)
 
 
@@ -42,6 +43,7 @@ class BillingBook:
         credits: float = 0.0,
         id: str | None = None,
         fault: str | None = None,
+        model: str | None = None,
     ) -> Purchase:
         """Sell one synthesis. A job that is still to be spoken gets its seconds and credits later."""
         with self._lock:
@@ -54,6 +56,7 @@ class BillingBook:
                 seconds=seconds,
                 credits=credits,
                 fault=fault,
+                model=model,
             )
             self._entries.append(purchase)
             return purchase

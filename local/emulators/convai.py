@@ -97,6 +97,7 @@ class ConvaiEmulator(Emulator):
     switches_type = ConvaiSwitches
     secret_headers = frozenset({"CONVAI-API-KEY", "CONVAI-API_KEY"})  # the documents spell it both ways
     text_field = "transcript"
+    default_voice = VOICES[0].voice_value
     refusals: ClassVar = {
         "unauthorized": Refusal(401, {"ERROR": "The request contains an invalid API key."}),
         "forbidden": Refusal(403, {"ERROR": "This API is available only on the Enterprise Plan."}),

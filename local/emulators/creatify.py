@@ -132,6 +132,7 @@ class CreatifyEmulator(Emulator):
     switches_type = CreatifySwitches
     secret_headers = frozenset({"X-API-ID", "X-API-KEY"})
     text_field = "script"
+    in_tests: ClassVar = {"pace": 0.02, "webhooks": "never"}
     handled_faults: ClassVar = {
         "job-failed": "create",  # `reason`
         "job-stuck": "create",  # stays running for ever

@@ -10,6 +10,7 @@ from local.emulators.base import Call, Emulator, Refusal, RefusedError, Route, S
 from local.emulators.voice import Encoding, Speech, VoiceError, encode, spoken_language, without_info_frame
 
 VOICES: Final = {"alloy": "f2", "echo": "m3", "fable": "edward", "onyx": "m7", "nova": "linda", "shimmer": "Annie"}
+MESSAGE: Final = "6f8ca7a8-1c5a-4b1e-9d5c-0d7f3a2b1c4e"
 _ENCODINGS: Final = {"mp3": Encoding("mp3", 24000, 64), "wav": Encoding("wav", 24000)}
 
 
@@ -39,6 +40,8 @@ class DifyEmulator(Emulator):
     switches_type = DifySwitches
     secret_headers = frozenset({"Authorization"})
     text_field = "text"
+    in_tests: ClassVar = {"messages": {MESSAGE: "This is an answer of the app."}}
+    examples: ClassVar = {"message_id": MESSAGE}
     refusals: ClassVar = {
         "unauthorized": _error(
             401, "unauthorized", "Access token is invalid", **{"WWW-Authenticate": 'Bearer realm="api"'}

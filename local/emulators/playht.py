@@ -180,6 +180,9 @@ class PlayhtEmulator(Emulator):
     switches_type = PlayhtSwitches
     secret_headers = frozenset({"Authorization", "X-USER-ID"})
     text_field = "text"
+    default_voice = VOICES[0].id
+    # How a job tells that it failed is in no document; whoever polls can hear of it only so.
+    in_tests: ClassVar = {"pace": 0.02, "failure": "data"}
     handled_faults: ClassVar = {
         "job-failed": "create",
         "job-stuck": "create",

@@ -119,7 +119,7 @@ class VoiceaiSwitches(Switches):
     credits: float = 1_000_000.0  # what the account holds
     concurrency_status: Literal[400, 429] = 429  # clients have met both; no document declares either
     streamed_wav_sizes: Literal["placeholder", "real"] = "placeholder"
-    closes_after_last: bool = True  # the socket, as current documents say; the older sample goes on
+    closes_after_last: bool = False  # the sample speaks again on its socket; later documents close it
 
 
 class VoiceaiEmulator(Emulator):
@@ -245,13 +245,14 @@ class VoiceaiEmulator(Emulator):
             asked.text,
             voice=asked.voice_id or "default",
             language=asked.language,
+            model=asked.model or _model_for(asked.language),
             seconds=speech.seconds,
             credits=round(speech.seconds * _CREDITS_PER_SECOND, 2),
         )
         return speech
 
     async def _socket(self, call: Call) -> web.StreamResponse | Spoken:
-        """One generation a connection; whatever goes wrong is told by the code it closes with."""
+        """One generation after the other; whatever goes wrong is told by the code it closes with."""
         socket = web.WebSocketResponse()
         await socket.prepare(call.request)
         try:
@@ -279,7 +280,8 @@ class VoiceaiEmulator(Emulator):
                 continue
             await self._generate(call, socket, first.model_copy(update={"text": buffered, "flush": False}))
             buffered = ""
-            if self.switches.closes_after_last:
+            ends_unsaid = call.fault is not None and call.fault.fault == "socket-without-last"
+            if self.switches.closes_after_last or ends_unsaid:
                 raise _ClosedError(WSCloseCode.OK, "")
 
     def _socket_fields(self, call: Call, message: WSMessage) -> Any:
@@ -341,6 +343,11 @@ class _ClosedError(Exception):
         super().__init__(code)
         self.code = code
         self.reason = reason
+
+
+def _model_for(language: str) -> str:
+    """What the vendor takes where none is named: English has a model of its own."""
+    return "voiceai-tts-v1-latest" if language == "en" else "voiceai-tts-multilingual-v1-latest"
 
 
 def problems_in(error: ValidationError) -> list[dict[str, Any]]:

@@ -37,21 +37,6 @@ from tests.vendors.scripted import Scripted, answer
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = "The quick brown fox jumps over the lazy dog, and nobody minds."
 
-VOICES = {
-    "convai": "fable_OpenAi_c4d30a32-bcaf-4048-b7b0-0f2bb293205a",
-    "playht": "s3://voice-cloning-zero-shot/d9ff78ba-d016-47f6-b0ef-dd630f59414e/female-cs/manifest.json",
-}
-"""A voice that the emulator knows, for vendors that need one."""
-
-QUICK: dict[str, dict[str, Any]] = {
-    "creatify": {"pace": 0.05, "webhooks": "never"},
-    "playht": {"pace": 0.05, "failure": "data"},  # how a job tells that it failed is in no document
-}
-"""Switches of the emulators that make waiting short."""
-
-ACCOUNT_OWN = {"dictionary_id", "dictionary_version", "message_id"}
-"""Options that name something of one's own account, which an emulator cannot know."""
-
 INSIDE_A_FRAME = 5_003
 """Where an answer is cut that nothing else gives away: between two frames an untagged MP3 would look whole."""
 
@@ -65,7 +50,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def emulator(name: str) -> Iterator[Emulator]:
-    with EMULATORS[name](**QUICK.get(name, {})) as running:
+    with EMULATORS[name](**EMULATORS[name].in_tests) as running:
         yield running
 
 
@@ -85,7 +70,7 @@ def answers_at_once(name: str) -> bool:
 
 
 def request_for(name: str, text: str = TEXT, **more: Any) -> SynthesisRequest:
-    return SynthesisRequest(text=text, voice=VOICES.get(name), **more)
+    return SynthesisRequest(text=text, voice=EMULATORS[name].default_voice, **more)
 
 
 def audio_of(vendor: Vendor, request: SynthesisRequest) -> AudioReady:
@@ -149,7 +134,9 @@ def test_unicode_arrives_as_it_was(name: str, emulator: Emulator, vendor_of: Ven
     assert len(emulator.book.of(text)) == 1
 
 
-def legal_values(option: Option) -> list[Any]:
+def legal_values(option: Option, emulator: type[Emulator]) -> list[Any]:
+    if option.name in emulator.examples:
+        return [emulator.examples[option.name]]
     if option.choices:
         return [option.choices[0], option.choices[-1]]
     if option.kind == "boolean":
@@ -159,17 +146,44 @@ def legal_values(option: Option) -> list[Any]:
     return ["plain.wav" if option.kind == "filename" else "plain"]
 
 
-def test_every_declared_option_is_one_the_vendor_takes(name: str, emulator: Emulator, vendor_of: Vendors) -> None:
-    for option in capabilities(name).options:
-        for value in legal_values(option) if option.name not in ACCOUNT_OWN else ():
-            beside = {option.only_with[0]: option.only_with[1][0]} if option.only_with else {}
-            options = check_request(name, voice=VOICES.get(name), options={**beside, option.name: value})
+def deliveries(name: str) -> list[Any]:
+    """The ways in which a request may ask for its audio; None where there is one."""
+    return [each for option in capabilities(name).options if option.name == "delivery" for each in option.choices] or [
+        None
+    ]
 
-            ready = audio_of(vendor_of(), request_for(name, "Yes.", options=options))
 
-            assert verify(ready.data, characters=4).frames > 0, f"{option.name}={value}"
+OPTIONS = [(name, option) for name in VENDORS for option in capabilities(name).options if not option.is_ours]
+EVERY_OPTION = [
+    pytest.param(name, option, delivery, id="-".join(filter(None, [name, option.name, delivery])))
+    for name, option in OPTIONS
+    for delivery in deliveries(name)
+]
 
-    assert emulator.journal.undocumented == []
+
+@pytest.mark.parametrize(("name", "option", "delivery"), EVERY_OPTION)
+def test_every_declared_option_arrives_by_its_name_and_is_taken(
+    name: str, option: Option, delivery: str | None, emulator: Emulator, vendor_of: Vendors
+) -> None:
+    by_name = {each.name: each for each in capabilities(name).options}
+    beside: dict[str, Any] = {"delivery": delivery} if delivery else {}
+    if option.only_with:
+        beside[option.only_with[0]] = option.only_with[1][0]
+    if option.needs:
+        beside[option.needs] = legal_values(by_name[option.needs], EMULATORS[name])[0]
+    for value in legal_values(option, EMULATORS[name]):
+        asked = {**beside, option.name: value}
+        options = check_request(name, voice=emulator.default_voice, options=asked)
+        emulator.journal.clear()
+
+        ready = audio_of(vendor_of(), request_for(name, "Yes.", options=options))
+
+        assert verify(ready.data, characters=4).frames > 0
+        [sent] = [entry.body for entry in emulator.journal.entries if entry.method in ("POST", "WS")]
+        arrived = {field: sent[field] for field in asked if not by_name[field].is_ours}
+        assert arrived == {field: value for field, value in asked.items() if not by_name[field].is_ours}
+        assert "delivery" not in sent
+        assert emulator.journal.undocumented == []
 
 
 # --- Free questions ---------------------------------------------------------------------------

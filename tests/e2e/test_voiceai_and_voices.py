@@ -66,8 +66,9 @@ def test_every_delivery_by_every_way_in_ends_in_audio_that_was_bought_once(
     assert emulator.undocumented() == []
 
 
-def test_the_segments_of_a_text_share_sockets_where_these_stay_open(own_stack: Stack) -> None:
-    own_stack.emulator("voiceai").switch(closes_after_last=False)
+@pytest.mark.parametrize("closes", [True, False])
+def test_the_segments_of_a_text_share_sockets_where_these_stay_open(own_stack: Stack, closes: bool) -> None:
+    own_stack.emulator("voiceai").switch(closes_after_last=closes)
     before = len(own_stack.emulator("voiceai").requests())
     text = " ".join(unique(f"Part {number} of a longer text that is read to whoever listens") for number in range(60))
 
@@ -77,7 +78,7 @@ def test_the_segments_of_a_text_share_sockets_where_these_stay_open(own_stack: S
     upgrades, messages = ([each for each in heard if each["method"] == method] for method in ("GET", "WS"))
     assert job["status"] == "completed", job["problem"]
     assert job["cost"]["vendor_calls"] == job["segments"]["total"] == len(messages)
-    assert len(upgrades) < len(messages)
+    assert (len(upgrades) == len(messages)) is closes
     assert own_stack.emulator("voiceai").undocumented() == []
 
 

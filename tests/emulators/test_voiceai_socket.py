@@ -34,7 +34,8 @@ class Conversation:
 
 
 def converse(emulator: VoiceaiEmulator, *sent: Any, key: str = "vk_key") -> Conversation:
-    """Send messages (bytes as binary, strings as they are, objects as JSON) and read to the end."""
+    """Send messages (bytes as binary, strings as they are, objects as JSON) and read until the server closes."""
+    emulator.switches.closes_after_last = True
 
     async def talk() -> Conversation:
         heard = Conversation()
@@ -56,7 +57,7 @@ def converse(emulator: VoiceaiEmulator, *sent: Any, key: str = "vk_key") -> Conv
     return asyncio.run(asyncio.wait_for(talk(), 30))
 
 
-def test_the_sample_of_the_documents_hears_audio_then_the_end(
+def test_later_documents_have_audio_then_the_end_then_a_close(
     voiceai: VoiceaiEmulator, decoded: Callable[[bytes], tuple[Any, int]]
 ) -> None:
     heard = converse(voiceai, HELLO)
@@ -114,9 +115,7 @@ def test_a_wrong_key_and_an_empty_account_are_a_matter_of_policy(voiceai: Voicea
     assert (wrong.close_code, broke.close_code) == (1008, 1008)
 
 
-def test_the_socket_can_stay_open_as_the_older_sample_has_it(voiceai: VoiceaiEmulator) -> None:
-    voiceai.switches.closes_after_last = False
-
+def test_the_socket_stays_open_for_another_text_as_the_sample_has_it(voiceai: VoiceaiEmulator) -> None:
     async def talk() -> int:
         ends = 0
         url = f"{voiceai.url}/api/v1/tts/stream".replace("http", "ws", 1)

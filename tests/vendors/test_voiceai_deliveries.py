@@ -344,7 +344,6 @@ def test_c15_audio_and_is_last_in_one_message_are_both_read(emulator: VoiceaiEmu
 
 
 def test_after_an_end_that_was_none_the_next_text_gets_a_socket_of_its_own(emulator: VoiceaiEmulator) -> None:
-    emulator.switches.closes_after_last = False
     emulator.faults.play("socket-bad-base64")
     speak = speaker(emulator)
 
@@ -357,7 +356,6 @@ def test_after_an_end_that_was_none_the_next_text_gets_a_socket_of_its_own(emula
 
 
 def test_texts_in_the_same_voice_share_a_socket_where_it_stays_open(emulator: VoiceaiEmulator) -> None:
-    emulator.switches.closes_after_last = False
     speak = speaker(emulator)
 
     heard = [speak("websocket", text, voice=VOICES[0].voice_id) for text in ("Hello! How are you?", "I can help.")]
@@ -370,6 +368,7 @@ def test_texts_in_the_same_voice_share_a_socket_where_it_stays_open(emulator: Vo
 
 
 def test_where_the_vendor_closes_after_is_last_the_next_text_opens_anew(emulator: VoiceaiEmulator) -> None:
+    emulator.switches.closes_after_last = True
     speak = speaker(emulator)
 
     for text in ("One.", "Two.", "Three."):
@@ -388,7 +387,6 @@ def test_where_the_vendor_closes_after_is_last_the_next_text_opens_anew(emulator
 def test_another_voice_or_option_never_speaks_on_the_same_socket(
     emulator: VoiceaiEmulator, other: dict[str, Any]
 ) -> None:
-    emulator.switches.closes_after_last = False
     speak = speaker(emulator)
 
     speak("websocket", "One.")

@@ -47,6 +47,11 @@ class Option:
     allowed_by: str = ""
     source: str = ""
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is for the adapter alone: the vendor has no such field."""
+        return self.source.startswith("ours")
+
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
