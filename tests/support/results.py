@@ -12,6 +12,7 @@ import soundfile
 import webvtt
 
 from tests.support.stack import Stack
+from tests.support.tone_vendors import as_heard, heard
 
 RESOURCE: Mapping[str, Any] = {
     "id": None,
@@ -53,6 +54,10 @@ class Spoken:
     @property
     def attempts(self) -> list[Mapping[str, Any]]:
         return [attempt for segment in self.manifest["segments"] for attempt in segment["attempts"]]
+
+    @property
+    def outcomes(self) -> list[str]:
+        return [attempt["outcome"] for attempt in self.attempts]
 
 
 def folded(text: str) -> str:
@@ -96,6 +101,14 @@ def completed(stack: Stack, job: Mapping[str, Any], text: str, *, base: str | No
         assert stack.result(f"{base}.{suffix}") == written
         _check_cues(_cues(written.decode(), suffix), text, manifest["segments"], seconds)
     return Spoken(job, manifest, audio, seconds, rate)
+
+
+def accounted_for(result: Spoken, sold: Sequence[str], text: str) -> None:
+    """I5, I20: a job of one segment is whole, and every purchase but the one that was needed is flagged."""
+    assert heard(result.audio) == as_heard(text)
+    assert len(sold) == result.job["cost"]["vendor_calls"] == len(result.attempts)
+    assert result.outcomes[-1] == "settled"
+    assert set(result.outcomes[:-1]) <= {"ambiguous"}
 
 
 def _check_manifest(manifest: Mapping[str, Any], job: Mapping[str, Any], seconds: float, rate: int) -> None:

@@ -23,6 +23,9 @@ T = TypeVar("T")
 
 TERMINAL = ("completed", "failed", "cancelled")
 VENDORS = ("convai", "voiceai", "creatify")
+MORTAL_LEASE = 5
+"""Seconds after which the work of a process that was killed is taken up again, where tests kill."""
+
 QUIET = {"DEFAULT_VOICES": "convai=WUMale 3", "SWEEP_SECONDS": "1"}
 """What every stack here is told, unless its test knows better."""
 
@@ -238,11 +241,6 @@ class Stack:
         rows = [row for page in pages for row in page["Items"]]
         return [row["id"]["S"] for row in rows if "created_at" in row and "id" in row and needle in json.dumps(row)]
 
-    def hurry(self, seconds: int) -> None:
-        """Messages of workers that died come back after so long, not after six timeouts of the function."""
-        for url in self.sqs.list_queues().get("QueueUrls", ()):
-            self.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(seconds)})
-
     def _wait(self, condition: Callable[[], T | None], seconds: float, what: str) -> T:
         try:
             return wait_for(condition, seconds=seconds, what=what)
@@ -306,13 +304,13 @@ def kill(pid: int) -> bool:
 
 
 @contextmanager
-def running(folder: Path, **env: str) -> Iterator[Stack]:
+def running(folder: Path, template: Path = ROOT / "template.yaml", /, **env: str) -> Iterator[Stack]:
     """Start a stack in a folder of its own, as a user does, and stop it by its pid."""
     folder.mkdir(parents=True, exist_ok=True)
     said = folder / "up.out"
     with said.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "local.up"],
+            [sys.executable, "-m", "local.up", "--template", str(template)],
             cwd=ROOT,
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -337,6 +335,19 @@ def running(folder: Path, **env: str) -> Iterator[Stack]:
         process.terminate()
         process.wait(30)
     assert not (folder / "stack.json").exists()
+
+
+def impatient_template(folder: Path, seconds: int) -> Path:
+    """The template, but what a dead function had received comes back after so many seconds, not six timeouts."""
+    folder.mkdir(parents=True)
+    for code in ("functions", "layers"):
+        (folder / code).symlink_to(ROOT / code)
+    text, count = re.subn(
+        r"VisibilityTimeout: \d+", f"VisibilityTimeout: {seconds}", (ROOT / "template.yaml").read_text()
+    )
+    assert count > 5
+    (folder / "template.yaml").write_text(text)
+    return folder / "template.yaml"
 
 
 def unique(sentence: str = "A sentence that nobody has spoken before") -> str:
