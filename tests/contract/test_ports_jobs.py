@@ -460,3 +460,32 @@ def test_a_stale_split_changes_nothing(store: JobStore, stale: str) -> None:
         store.split(moved, shrunk, [added])
 
     assert (store.get(job.tenant, job.id), list(store.segments(job.tenant, job.id))) == before
+
+
+def test_the_only_segment_is_stored_and_counted_together_with_its_job(store: JobStore) -> None:
+    job, segment = a_job(), a_segment()
+    store.create(job, [segment])
+    moved, stored = replace(job, rev=2), replace(segment, rev=2, calls=3)
+
+    store.store_only(moved, stored)
+
+    assert store.get(job.tenant, job.id) == moved
+    assert list(store.segments(job.tenant, job.id)) == [stored]
+    assert store.progress(job.tenant, job.id) == Progress(stored=1, calls=3)
+
+
+@pytest.mark.parametrize("stale", ["job", "segment"])
+def test_a_stale_job_or_segment_changes_neither(store: JobStore, stale: str) -> None:
+    job, segment = a_job(), a_segment()
+    store.create(job, [segment])
+    if stale == "job":
+        store.save(replace(job, rev=2))
+    else:
+        store.save_segment(replace(segment, rev=2))
+    before = (store.get(job.tenant, job.id), list(store.segments(job.tenant, job.id)))
+
+    with pytest.raises(StaleWrite):
+        store.store_only(replace(job, rev=2), replace(segment, rev=2))
+
+    assert (store.get(job.tenant, job.id), list(store.segments(job.tenant, job.id))) == before
+    assert store.progress(job.tenant, job.id) == Progress()

@@ -96,6 +96,13 @@ class FakeJobStore(Faulty):
             self._expect(self._of(segment).get(segment.index), segment)
             self.put(segment)
 
+    def store_only(self, job: Job, segment: Segment) -> None:
+        with self._call("store_only"):
+            self._expect(self._jobs.get((job.tenant, job.id)), job)
+            self._expect(self._of(segment).get(segment.index), segment)
+            self.put(job, segment)
+            self._progress[job.tenant, job.id] = Progress(stored=1, calls=segment.calls)
+
     def split(self, job: Job, shrunk: Segment, added: Sequence[Segment]) -> None:
         with self._call("split"):
             self._expect(self._jobs.get((job.tenant, job.id)), job)

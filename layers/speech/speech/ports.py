@@ -102,6 +102,10 @@ class JobStore(Protocol):
         """Write a segment whose row still has revision `segment.rev - 1`."""
         ...
 
+    def store_only(self, job: Job, segment: Segment) -> None:
+        """Write a job and its only segment, both following their rows, and count the segment, in one transaction."""
+        ...
+
     def split(self, job: Job, shrunk: Segment, added: Sequence[Segment]) -> None:
         """Write a job and a segment that follow their rows, and new segments, in one transaction."""
         ...

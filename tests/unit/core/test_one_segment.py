@@ -6,6 +6,7 @@ import pytest
 
 from speech.errors import (
     InputGone,
+    StaleWrite,
     StoreUnavailable,
     VendorAmbiguous,
     VendorJobFailed,
@@ -17,7 +18,7 @@ from speech.errors import (
     VendorUnauthorized,
     VendorUnavailable,
 )
-from speech.jobs import JobStatus, begin_assembly
+from speech.jobs import JobStatus, Progress, begin_assembly
 from speech.messages import AssembleAudio, StartSegment
 from speech.segments import Outcome, SegmentStatus, store
 from speech.settings import Settings
@@ -279,7 +280,7 @@ def test_b2_a_lost_message_is_sent_again_by_the_sweep() -> None:
 
 def test_b11_a_counter_that_was_lost_does_not_keep_the_job_from_its_end() -> None:
     world = World()
-    world.a_synthesizing_job(SENTENCE)
+    world.a_synthesizing_job(SENTENCE, "And the night was long.")
     world.store.fail_next("count", StoreUnavailable("lost"))
 
     with pytest.raises(StoreUnavailable):
@@ -287,7 +288,30 @@ def test_b11_a_counter_that_was_lost_does_not_keep_the_job_from_its_end() -> Non
     world.run_with_sweeps(seconds=300)
 
     assert world.job().status is JobStatus.COMPLETED
-    assert len(world.vendor.requests) == 1
+    assert len(world.vendor.requests) == 2
+
+
+def test_the_only_segment_takes_its_job_along_in_one_write() -> None:
+    world = World()
+    job = world.a_synthesizing_job(SENTENCE)
+    world.store.fail_next("save", StoreUnavailable("not asked"))
+
+    world.handle(world.dispatcher.take()[0])
+
+    assert world.job().status is JobStatus.ASSEMBLING
+    assert world.segment().status is SegmentStatus.STORED
+    assert world.store.progress(job.tenant, job.id) == Progress(stored=1, calls=1)
+
+
+def test_a_job_that_moved_while_its_only_segment_was_spoken_goes_on_all_the_same() -> None:
+    world = World()
+    job = world.a_synthesizing_job(SENTENCE)
+    world.store.fail_next("store_only", StaleWrite("the sweep postponed the job"))
+
+    world.run()
+
+    assert world.job().status is JobStatus.COMPLETED
+    assert world.store.progress(job.tenant, job.id) == Progress(stored=1, calls=1)
 
 
 def test_a_long_queue_is_not_filled_with_copies_of_itself() -> None:

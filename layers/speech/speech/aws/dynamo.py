@@ -139,6 +139,13 @@ class DynamoJobStore:
     def save_segment(self, segment: Segment) -> None:
         self._replace(segment)
 
+    def store_only(self, job: Job, segment: Segment) -> None:
+        write_id = _new_write_id()
+        counted = {"stored": {"N": "1"}, "calls": {"N": str(segment.calls)}, "expires_at": self._expires(None)}
+        puts = [self._put(job, write_id, _follows(job.rev)), self._put(segment, write_id, _follows(segment.rev))]
+        progress = {"TableName": self._table, "Item": _job_key(job.tenant, job.id, "progress") | counted}
+        self._transact([*puts, progress], write_id)
+
     def split(self, job: Job, shrunk: Segment, added: Sequence[Segment]) -> None:
         write_id = _new_write_id()
         puts = [self._put(job, write_id, _follows(job.rev)), self._put(shrunk, write_id, _follows(shrunk.rev))]

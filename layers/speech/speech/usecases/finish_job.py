@@ -20,12 +20,21 @@ class FinishJob:
     clock: Clock
     settings: Settings
 
-    def segment_stored(self, job: Job, segment: Segment) -> None:
-        """Count a segment that has just been stored; the last one starts the assembly."""
+    def store_segment(self, job: Job, segment: Segment) -> None:
+        """Write a segment whose audio is stored, and count it; the last one starts the assembly."""
+        if job.segments_total == 1 and job.status is JobStatus.SYNTHESIZING:
+            begun = self._begun(job)
+            try:
+                self.store.store_only(begun, segment)
+            except StaleWrite:
+                pass  # one of the two has moved, and the steps below tell which
+            else:
+                self._assemble(begun)
+                return
+        self.store.save_segment(segment)
         progress = self.store.count(segment.tenant, segment.job_id, stored=1, calls=segment.calls)
         if job.segments_total is not None and progress.stored >= job.segments_total:
-            known = [segment] if job.segments_total == 1 else None
-            self.assemble_when_ready(job, known)
+            self.assemble_when_ready(job)
 
     def assemble_when_ready(self, job: Job, segments: Iterable[Segment] | None = None) -> bool:
         """synthesizing → assembling if the rows agree that every segment is stored."""
@@ -33,15 +42,22 @@ class FinishJob:
         stored = sum(row.status is SegmentStatus.STORED for row in rows)
         if job.status is not JobStatus.SYNTHESIZING or stored != job.segments_total:
             return False
-        now = self.clock.now()
+        begun = self._begun(job)
         try:
-            self.store.save(jobs.begin_assembly(job, now=now, due_at=now + self._lease_ms()))
+            self.store.save(begun)
         except StaleWrite:
             # The job moved since it was read: it may have got more segments, so its rows are counted anew.
             current = self.store.get(job.tenant, job.id)
             return current is not None and current.rev != job.rev and self.assemble_when_ready(current)
-        self.dispatcher.assemble(AssembleAudio(tenant=job.tenant, job_id=job.id))
+        self._assemble(begun)
         return True
+
+    def _begun(self, job: Job) -> Job:
+        now = self.clock.now()
+        return jobs.begin_assembly(job, now=now, due_at=now + self._lease_ms())
+
+    def _assemble(self, job: Job) -> None:
+        self.dispatcher.assemble(AssembleAudio(tenant=job.tenant, job_id=job.id))
 
     def fail(self, job: Job, problem: problems.Problem) -> None:
         """→ failed, with its problem, its cost so far and the outbox row, in one write."""

@@ -102,9 +102,8 @@ class SettleSegment:
         stored = segments.store(
             segment, facts, now=self.clock.now(), request_id=ready.request_id, credits=ready.credits
         )
-        self.store.save_segment(stored)
+        self.finish.store_segment(job, stored)
         count("AudioSeconds", facts.seconds)
-        self.finish.segment_stored(job, stored)
 
     def still_working(self, segment: Segment, working: StillWorking) -> None:
         """calling → waiting: the vendor's job is on the row before the first check is sent."""
@@ -192,8 +191,7 @@ class SettleSegment:
             return
         # Whoever made the last call died between storing its audio and saying so: there is nothing left to buy.
         stored = segments.store(segment, known, now=self.clock.now(), outcome=Outcome.AMBIGUOUS)
-        self.store.save_segment(stored)
-        self.finish.segment_stored(job, stored)
+        self.finish.store_segment(job, stored)
 
     def released(self, job: Job, segment: Segment, problem: problems.Problem) -> None:
         """The vendor says that it made no job for the lost call: nothing was bought."""

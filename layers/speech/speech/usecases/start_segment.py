@@ -85,9 +85,8 @@ class StartSegmentUseCase:
         known = self.audio.find_audio(segment.audio_key)
         if known is not None:
             stored = segments.store(segment, known, now=now)
-            self.store.save_segment(stored)
+            self.settle.finish.store_segment(job, stored)
             count("SegmentsReused")
-            self.settle.finish.segment_stored(job, stored)
             return
         try:
             text = self.texts.read_text(job.tenant, job.text_id, segment.start, segment.end).decode()
