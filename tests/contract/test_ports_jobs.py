@@ -463,15 +463,15 @@ def test_a_stale_split_changes_nothing(store: JobStore, stale: str) -> None:
 
 
 def test_the_only_segment_is_stored_and_counted_together_with_its_job(store: JobStore) -> None:
-    job, segment = a_job(), a_segment()
-    store.create(job, [segment])
-    moved, stored = replace(job, rev=2), replace(segment, rev=2, calls=3)
+    job, claimed = a_job(), segments.claim(a_segment(rev=0), now=NOW, lease_ms=1_000)
+    store.create(job, [claimed])
+    moved, stored = replace(job, rev=2), segments.store(claimed, some_audio(), now=NOW)
 
     store.store_only(moved, stored)
 
     assert store.get(job.tenant, job.id) == moved
     assert list(store.segments(job.tenant, job.id)) == [stored]
-    assert store.progress(job.tenant, job.id) == Progress(stored=1, calls=3)
+    assert store.progress(job.tenant, job.id) == Progress(stored=1, calls=1)
 
 
 @pytest.mark.parametrize("stale", ["job", "segment"])
