@@ -170,7 +170,9 @@ class Stack:
             assert page is None, page
             return None
 
-        return self._wait(manifest, seconds, f"the manifest of {key!r}")
+        written = self._wait(manifest, seconds, f"the manifest of {key!r}")
+        self.ended(written["job"]["id"])  # the manifest lies there a moment before its job is completed
+        return written
 
     def page(self, key: str, *, seconds: float = 60) -> str:
         """The page that says why a drop failed, once it is there."""
