@@ -1,9 +1,10 @@
 """What holds for every call to AWS: it is bounded, and the table of these tests is that of the template."""
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest
 
 from speech.aws.clients import Clients
-from tests.fakes.aws import TABLE_DEFINITION, in_process_aws
+from tests.fakes.aws import TABLE_DEFINITION, create_bucket, in_process_aws
 from tests.template.translated import sam_template
 
 SERVICES = ("dynamodb", "s3", "sqs", "secrets", "events")
@@ -43,6 +44,18 @@ def test_links_are_signed_with_sigv4_also_where_an_endpoint_is_given(monkeypatch
     link = Clients().s3.generate_presigned_url("get_object", Params={"Bucket": "b", "Key": "k"}, ExpiresIn=1)
 
     assert link.startswith("http://127.0.0.1:1/b/k?X-Amz-Algorithm=AWS4-HMAC-SHA256")
+
+
+def test_a_small_object_is_sent_without_asking_first() -> None:
+    with in_process_aws() as clients:
+        sent: list[AWSPreparedRequest] = []
+        clients.s3.meta.events.register("before-send.s3", lambda request, **_: sent.append(request))
+        bucket = create_bucket(clients.s3, "bucket")
+
+        clients.s3.put_object(Bucket=bucket, Key="k", Body=b"small")
+
+    assert "Expect" not in sent[-1].headers
+    assert sent[-1].body == b"small"
 
 
 def test_the_table_of_these_tests_is_that_of_the_template() -> None:

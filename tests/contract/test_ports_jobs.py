@@ -489,3 +489,13 @@ def test_a_stale_job_or_segment_changes_neither(store: JobStore, stale: str) -> 
 
     assert (store.get(job.tenant, job.id), list(store.segments(job.tenant, job.id))) == before
     assert store.progress(job.tenant, job.id) == Progress()
+
+
+def test_a_job_and_what_is_to_be_told_of_it_are_read_together(store: JobStore) -> None:
+    job, delivery = a_job(status=JobStatus.FAILED), a_delivery()
+    store.create(job, delivery=delivery)
+    store.create(other := a_job(id="job_01JD0000000000000000000009"))
+
+    assert store.job_and_delivery(job.tenant, job.id) == (job, delivery)
+    assert store.job_and_delivery(other.tenant, other.id) == (other, None)
+    assert store.job_and_delivery(job.tenant, "job_nobody") == (None, None)

@@ -122,6 +122,10 @@ class FakeJobStore(Faulty):
         with self._call("delivery"):
             return self._deliveries.get((tenant, job_id))
 
+    def job_and_delivery(self, tenant: str, job_id: str) -> tuple[Job | None, Delivery | None]:
+        with self._call("job_and_delivery"):
+            return self._jobs.get((tenant, job_id)), self._deliveries.get((tenant, job_id))
+
     def save_delivery(self, delivery: Delivery) -> None:
         with self._call("save_delivery"):
             self._expect(self._deliveries.get((delivery.tenant, delivery.job_id)), delivery)

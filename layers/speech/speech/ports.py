@@ -116,6 +116,10 @@ class JobStore(Protocol):
 
     def delivery(self, tenant: str, job_id: str) -> Delivery | None: ...
 
+    def job_and_delivery(self, tenant: str, job_id: str) -> tuple[Job | None, Delivery | None]:
+        """Both rows in one call."""
+        ...
+
     def save_delivery(self, delivery: Delivery) -> None:
         """Write a delivery whose row still has revision `delivery.rev - 1`."""
         ...

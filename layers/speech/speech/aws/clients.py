@@ -49,8 +49,13 @@ class Clients:
 
     @cached_property
     def s3(self) -> "S3Client":
+        from botocore.handlers import add_expect_header
+
         # With an endpoint of its own, botocore would sign links with SigV2, which knows no expiry of ours.
-        return self._session.client("s3", config=self._config(30, signature_version="s3v4"))
+        client = self._session.client("s3", config=self._config(30, signature_version="s3v4"))
+        # Asking S3 before each PUT whether to go on costs a round trip, more than sending what we send.
+        client.meta.events.unregister("before-call.s3", add_expect_header)
+        return client
 
     @cached_property
     def sqs(self) -> "SQSClient":

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from heapq import merge
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -37,6 +37,7 @@ PART_BYTES = 90_000
 MOST_PARTS = 10
 
 _Key = dict[str, Any]
+Entity = TypeVar("Entity")
 
 
 def _job_key(tenant: str, job_id: str, sort: str = "job") -> _Key:
@@ -98,7 +99,7 @@ class DynamoJobStore:
 
     def get(self, tenant: str, job_id: str) -> Job | None:
         row = self._get(_job_key(tenant, job_id))
-        return None if row is None else decode(Job, row)
+        return _decoded(Job, row)
 
     def progress(self, tenant: str, job_id: str) -> Progress:
         row = self._get(_job_key(tenant, job_id, "progress"))
@@ -113,17 +114,11 @@ class DynamoJobStore:
 
     def segment(self, tenant: str, job_id: str, index: int) -> Segment | None:
         row = self._get(_segment_key(tenant, job_id, index))
-        return None if row is None else decode(Segment, row)
+        return _decoded(Segment, row)
 
     def job_and_segment(self, tenant: str, job_id: str, index: int) -> tuple[Job | None, Segment | None]:
-        job: Job | None = None
-        segment: Segment | None = None
-        for row in self._batch_get([_job_key(tenant, job_id), _segment_key(tenant, job_id, index)]):
-            if row["sk"]["S"] == "job":
-                job = decode(Job, row)
-            else:
-                segment = decode(Segment, row)
-        return job, segment
+        job, segment = self._both(_job_key(tenant, job_id), _segment_key(tenant, job_id, index))
+        return _decoded(Job, job), _decoded(Segment, segment)
 
     def segments(self, tenant: str, job_id: str) -> Iterator[Segment]:
         for row in self._query(
@@ -170,7 +165,11 @@ class DynamoJobStore:
 
     def delivery(self, tenant: str, job_id: str) -> Delivery | None:
         row = self._get(_job_key(tenant, job_id, "delivery"))
-        return None if row is None else decode(Delivery, row)
+        return _decoded(Delivery, row)
+
+    def job_and_delivery(self, tenant: str, job_id: str) -> tuple[Job | None, Delivery | None]:
+        job, delivery = self._both(_job_key(tenant, job_id), _job_key(tenant, job_id, "delivery"))
+        return _decoded(Job, job), _decoded(Delivery, delivery)
 
     def save_delivery(self, delivery: Delivery) -> None:
         self._replace(delivery)
@@ -238,7 +237,7 @@ class DynamoJobStore:
 
     def api_key(self, tenant: str, key_id: str) -> ApiKeyRecord | None:
         row = self._get(_api_key_key(tenant, key_id))
-        return None if row is None else decode(ApiKeyRecord, row)
+        return _decoded(ApiKeyRecord, row)
 
     # --- One row -----------------------------------------------------------------------------
 
@@ -321,6 +320,11 @@ class DynamoJobStore:
             there = _refused(error)
             return [put for position, put in enumerate(puts) if position not in there]
         return []
+
+    def _both(self, first: _Key, second: _Key) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
+        """Two rows of one job, in one call."""
+        rows = {row["sk"]["S"]: row for row in self._batch_get([first, second])}
+        return rows.get(first["sk"]["S"]), rows.get(second["sk"]["S"])
 
     def _batch_get(self, keys: list[_Key]) -> Iterator[Mapping[str, Any]]:
         for _ in range(READS_OF_UNPROCESSED_KEYS):
@@ -423,6 +427,10 @@ def _refused(error: ClientError) -> dict[int, Mapping[str, Any]]:
     if not refused:
         raise error
     return refused
+
+
+def _decoded(kind: type[Entity], row: Mapping[str, Any] | None) -> Entity | None:
+    return None if row is None else decode(kind, row)
 
 
 def _due(row: Mapping[str, Any]) -> Due | None:

@@ -111,9 +111,12 @@ class AcceptJob:
     settings: Settings
     vendors: VendorRules
 
-    def __call__(self, arrival: Arrival, request: "JobRequest", text: str) -> Accepted:
-        """Raises InvalidRequest and its kin for what cannot be spoken; then there is no job."""
-        known = self.find(arrival)
+    def __call__(self, arrival: Arrival, request: "JobRequest", text: str, *, looked: bool = False) -> Accepted:
+        """Raises InvalidRequest and its kin for what cannot be spoken; then there is no job.
+
+        `looked`: the caller has just looked and found no job of this arrival.
+        """
+        known = None if looked else self.find(arrival)
         if known is not None:
             return Accepted(known, created=False)
         spec = self.resolve(request)

@@ -57,8 +57,7 @@ class DeliverEventUseCase:
     settings: Settings
 
     def __call__(self, message: DeliverEvent) -> None:
-        delivery = self.store.delivery(message.tenant, message.job_id)
-        job = self.store.get(message.tenant, message.job_id)
+        job, delivery = self.store.job_and_delivery(message.tenant, message.job_id)
         if delivery is None or job is None or not job.is_terminal or delivery.due_at is None:
             return
         if self.clock.now() < (delivery.not_before or 0):

@@ -67,7 +67,7 @@ class IngestUpload:
         request: JobRequest | None = None
         try:
             text, request = self._read(upload, described, arrival)
-            accepted = self.accept(arrival, request, text)
+            accepted = self.accept(arrival, request, text, looked=bool(upload.version_id))
             job, outcome = accepted.job, "UploadsAccepted" if accepted.created else "UploadsRepeated"
         except SpeechError as error:
             if error.retryable:
