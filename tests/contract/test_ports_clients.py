@@ -55,7 +55,6 @@ def test_a_small_object_is_sent_without_asking_first() -> None:
         clients.s3.put_object(Bucket=bucket, Key="k", Body=b"small")
 
     assert "Expect" not in sent[-1].headers
-    assert sent[-1].body == b"small"
 
 
 def test_the_table_of_these_tests_is_that_of_the_template() -> None:
