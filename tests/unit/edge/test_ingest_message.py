@@ -149,7 +149,7 @@ def test_a_message_that_is_a_job_already_is_left_alone_when_it_dies(edge: Edge) 
 def test_a11_a_message_with_thousands_of_mistakes_is_a_failed_job_of_ordinary_size(
     edge: Edge, options: dict[str, Any]
 ) -> None:
-    unknown = {} if options else {f"field-{number}": 1 for number in range(5_000)}
+    unknown: dict[str, Any] = {} if options else {f"field-{number}": 1 for number in range(5_000)}
 
     job = send(edge, **unknown, **options)
 
