@@ -116,6 +116,7 @@ def test_nothing_is_sent_that_the_vendor_does_not_document(name: str, emulator: 
     assert emulator.journal.undocumented == []
 
 
+@pytest.mark.proves("creatify: limit script", "playht: limit text")
 def test_a_text_of_exactly_the_limit_is_taken(name: str, emulator: Emulator, vendor_of: Vendors) -> None:
     limit = capabilities(name).character_limit
     text = text_of(limit)[:limit]
@@ -161,6 +162,24 @@ EVERY_OPTION = [
 ]
 
 
+@pytest.mark.proves(
+    "convai: field filename",
+    "convai: field encoding",
+    "voiceai: field model",
+    "voiceai: field language",
+    "dify: field user",
+    "dify: field streaming",
+    "dify: field message_id",
+    "playht: field quality",
+    "playht: field output_format",
+    "playht: field sample_rate",
+    "playht: field seed",
+    "playht: field temperature",
+    "playht: field voice_engine",
+    "playht: field emotion",
+    "playht: field voice_guidance",
+    "playht: field style_guidance",
+)
 @pytest.mark.parametrize(("name", "option", "delivery"), EVERY_OPTION)
 def test_every_declared_option_arrives_by_its_name_and_is_taken(
     name: str, option: Option, delivery: str | None, emulator: Emulator, vendor_of: Vendors
@@ -189,6 +208,7 @@ def test_every_declared_option_arrives_by_its_name_and_is_taken(
 # --- Free questions ---------------------------------------------------------------------------
 
 
+@pytest.mark.proves("convai: field voice", "creatify: field accent", "voiceai: field voice_id", "playht: field voice")
 def test_the_voices_of_the_list_are_voices_that_speak(name: str, emulator: Emulator, vendor_of: Vendors) -> None:
     if not capabilities(name).lists_voices:
         with pytest.raises(UnsupportedOperation):
@@ -453,6 +473,7 @@ def test_c17_whatever_is_not_an_end_is_still_working(
         assert isinstance(vendor_of().check(working.vendor_job_id), StillWorking)
 
 
+@pytest.mark.proves("creatify: delivery webhook")
 @pytest.mark.parametrize("name", CALLING_BACK)
 @pytest.mark.parametrize("switches", [{"webhook_body": "json"}, {"webhook_body": "form"}, {"webhook_field": "output"}])
 def test_a_callback_names_the_job_that_was_started(

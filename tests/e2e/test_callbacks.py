@@ -40,6 +40,11 @@ def outline(result: Spoken) -> dict[str, Any]:
     }
 
 
+@pytest.mark.proves(
+    "creatify: delivery webhook",
+    "creatify: delivery repeated webhooks",
+    "creatify: answer field credits_used",
+)
 @pytest.mark.parametrize("manner", MANNERS)
 def test_whatever_the_webhook_does_the_end_is_the_same(
     tone_stack: Stack, tones: ToneVendors, asked: dict[str, tuple[str, str, str]], manner: str
@@ -57,6 +62,7 @@ def test_whatever_the_webhook_does_the_end_is_the_same(
     assert result.job["cost"]["credits"] == 1
 
 
+@pytest.mark.proves("creatify: delivery repeated webhooks", "creatify: webhook field status")
 @pytest.mark.parametrize(
     ("manner", "about"),
     [
@@ -98,6 +104,7 @@ def test_a_webhook_after_the_end_changes_nothing(
     assert tones.creatify.sales(mark) == [job.script]
 
 
+@pytest.mark.proves("creatify: webhook field video_output")
 def test_a_forged_webhook_is_nowhere_and_a_lying_one_is_not_believed(
     tone_stack: Stack, tones: ToneVendors, asked: dict[str, tuple[str, str, str]]
 ) -> None:

@@ -44,6 +44,7 @@ def spoken(stack: Stack, way: str, name: str, text: str) -> Spoken:
     return completed(stack, stack.ended(job_id), text)
 
 
+@pytest.mark.proves("creatify: price", "creatify: answer field credits_used")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_a_text_becomes_audio(

@@ -39,6 +39,21 @@ def finished(client: httpx.Client, job: dict[str, Any], wait: Wait) -> dict[str,
     return ended_job
 
 
+@pytest.mark.proves(
+    "creatify: answer field id",
+    "creatify: answer field script",
+    "creatify: answer field accent",
+    "creatify: answer field webhook_url",
+    "creatify: answer field output",
+    "creatify: answer field media_job",
+    "creatify: answer field credits_used",
+    "creatify: answer field duration",
+    "creatify: answer field is_hidden",
+    "creatify: answer field status",
+    "creatify: answer field failed_reason",
+    "creatify: answer field created_at",
+    "creatify: answer field updated_at",
+)
 def test_a_new_job_has_every_documented_field(creatify_client: httpx.Client) -> None:
     job = created(creatify_client)
 
@@ -49,6 +64,11 @@ def test_a_new_job_has_every_documented_field(creatify_client: httpx.Client) -> 
     assert (job["status"], job["output"], job["credits_used"], job["duration"]) == ("pending", "", 0, 0)
 
 
+@pytest.mark.proves(
+    "creatify: body application/json",
+    "creatify: body application/x-www-form-urlencoded",
+    "creatify: body multipart/form-data",
+)
 @pytest.mark.parametrize(
     "body",
     [
@@ -79,6 +99,7 @@ def test_a_job_walks_through_its_states_when_told_to(creatify: CreatifyEmulator,
     assert seen == ["pending", "in_queue", "running", "done", "done"]
 
 
+@pytest.mark.proves("creatify: price", "creatify: answer field duration")
 def test_a_finished_job_has_audio_of_its_script_and_a_price(
     creatify: CreatifyEmulator, creatify_client: httpx.Client, wait: Wait, decoded: Callable[[bytes], tuple[Any, int]]
 ) -> None:
@@ -108,6 +129,7 @@ def test_every_accent_speaks_its_language(
     assert creatify.book.entries[0].language == accent.language
 
 
+@pytest.mark.proves("creatify: limit script", "creatify: limit webhook_url")
 @pytest.mark.parametrize(
     ("fields", "field", "message"),
     [
@@ -154,6 +176,7 @@ def test_a_body_that_cannot_be_read_is_refused(creatify_client: httpx.Client) ->
     assert (broken.status_code, plain.status_code, listed.status_code) == (400, 415, 400)
 
 
+@pytest.mark.proves("creatify: header X-API-ID", "creatify: header X-API-KEY")
 @pytest.mark.parametrize(
     "headers",
     [
@@ -239,6 +262,12 @@ def test_an_unknown_job_or_method_is_refused_in_the_frameworks_words(creatify_cl
 # -- webhooks ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.proves(
+    "creatify: webhook field id",
+    "creatify: webhook field status",
+    "creatify: webhook field failed_reason",
+    "creatify: webhook field video_output",
+)
 def test_a_webhook_tells_the_end_with_the_documented_fields(
     creatify: CreatifyEmulator, creatify_client: httpx.Client, receiver: Any, wait: Wait
 ) -> None:

@@ -23,6 +23,7 @@ def test_the_example_of_the_documents_gets_audio(
     assert dify.journal.undocumented == []
 
 
+@pytest.mark.proves("dify: address")
 def test_a_self_hosted_base_has_no_version(dify: DifyEmulator) -> None:
     response = httpx.post(f"{dify.url}{SPEAK}", json={"text": "Hello."}, headers={"Authorization": "Bearer k"})
 
@@ -71,6 +72,7 @@ def test_voices_sound_different(dify: DifyEmulator, dify_client: httpx.Client) -
     assert len(spoken) == len(VOICES)
 
 
+@pytest.mark.proves("dify: priority message_id")
 def test_a_message_wins_over_a_text_and_a_missing_one_is_null(dify: DifyEmulator, dify_client: httpx.Client) -> None:
     dify.switches.messages = {"6f1c1f0e-6d0d-4a0a-9a55-0c0f6f3a7c11": "An answer."}
 

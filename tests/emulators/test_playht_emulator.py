@@ -46,6 +46,7 @@ def streamed(client: httpx.Client, **fields: Any) -> httpx.Response:
     return client.post(TTS, json=body, headers={"Accept": "text/event-stream"})
 
 
+@pytest.mark.proves("playht: answer header Location", "playht: default output_format", "playht: default voice_engine")
 def test_json_is_answered_with_the_job_and_its_address(playht: PlayhtEmulator, playht_client: httpx.Client) -> None:
     response = playht_client.post(TTS, json={"text": "Hello Play!", "voice": VOICE})
 
@@ -54,12 +55,29 @@ def test_json_is_answered_with_the_job_and_its_address(playht: PlayhtEmulator, p
     assert response.headers["Location"] == f"{TTS}/{job['id']}"
     assert set(job) == {"id", "created", "input", "output", "_links"}
     assert job["output"] is None
-    assert job["input"]["voice_engine"] == "PlayHT2.0"
+    assert (job["input"]["voice_engine"], job["input"]["output_format"]) == ("PlayHT2.0", "mp3")
     assert job["input"]["seed"] is None
     assert set(job["_links"][0]) == {"href", "method", "contentType", "rel", "description"}
     assert playht.journal.undocumented == []
 
 
+@pytest.mark.proves("playht: answer job", "playht: answer events")
+def test_what_a_create_answers_is_what_the_job_and_its_events_answer(
+    playht: PlayhtEmulator, playht_client: httpx.Client
+) -> None:
+    playht.switches.pace = 30
+
+    job = created(playht_client)
+    again = playht_client.get(f"{TTS}/{job['id']}").json()
+    playht.switches.pace = 0.05
+    told = events_in(streamed(playht_client).text)
+    retold = playht_client.get(f"{TTS}/{told[0][1]['id']}", params={"format": "event-stream"})
+
+    assert again == job
+    assert events_in(retold.text) == told
+
+
+@pytest.mark.proves("playht: answer header Content-Location", "playht: status 201 of events")
 def test_events_tell_the_progress_to_the_end(playht_client: httpx.Client) -> None:
     response = streamed(playht_client)
 
@@ -76,6 +94,9 @@ def test_events_tell_the_progress_to_the_end(playht_client: httpx.Client) -> Non
     assert len(httpx.get(events[-1][1]["url"]).content) == events[-1][1]["size"]
 
 
+@pytest.mark.proves(
+    "playht: priority format", "playht: default format", "playht: header Accept */*", "playht: query format"
+)
 @pytest.mark.parametrize(
     ("accept", "query", "policy", "is_stream"),
     [
@@ -247,6 +268,7 @@ def test_throttling_is_told_in_a_json_string(playht: PlayhtEmulator, playht_clie
     assert response.json().startswith("Rate limit exceeded")
 
 
+@pytest.mark.proves("playht: limit jobs", "playht: limit files")
 def test_a_job_is_forgotten_and_its_file_is_not(
     playht: PlayhtEmulator, playht_client: httpx.Client, wait: Wait
 ) -> None:

@@ -14,27 +14,7 @@ STREAM = "/api/v1/tts/speech/stream"
 OLIVER = VOICES[0].voice_id
 
 
-def test_the_sample_program_of_the_documents_gets_an_mp3(
-    voiceai: VoiceaiEmulator, decoded: Callable[[bytes], tuple[Any, int]]
-) -> None:
-    response = httpx.post(
-        f"{voiceai.url}/api/v1/tts/speech",
-        headers={"Authorization": "Bearer YOUR_API_KEY", "Content-Type": "application/json"},
-        json={
-            "text": "Hello! This is a test of the Voice.ai TTS API.",
-            "model": "voiceai-tts-v1-latest",
-            "language": "en",
-        },
-    )
-
-    assert response.status_code == 200
-    assert response.headers["Content-Type"] == "audio/mpeg"
-    samples, sample_rate = decoded(response.content)
-    assert sample_rate == 32000
-    assert 2 < len(samples) / sample_rate < 6
-    assert voiceai.journal.undocumented == []
-
-
+@pytest.mark.proves("voiceai: delivery stream")
 def test_the_streaming_sample_gets_its_audio_in_chunks(voiceai_client: httpx.Client) -> None:
     body = {"text": "This text will be streamed in chunks.", "model": "voiceai-tts-v1-latest", "language": "en"}
 
@@ -101,6 +81,7 @@ def test_every_model_is_accepted(voiceai_client: httpx.Client, model: str) -> No
     assert voiceai_client.post(SPEECH, json={"text": "Hello.", "model": model}).status_code == 200
 
 
+@pytest.mark.proves("voiceai: default voice")
 def test_voices_sound_different_and_none_is_needed(voiceai_client: httpx.Client) -> None:
     asked: list[dict[str, str]] = [{}, *({"voice_id": voice.voice_id} for voice in VOICES[:3])]
 

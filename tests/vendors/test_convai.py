@@ -19,6 +19,7 @@ from speech.errors import (
     VendorUnauthorized,
     VendorUnavailable,
 )
+from speech.settings import DEFAULT_BASE_URLS
 from speech.vendors import check_request
 from speech.vendors.base import AudioReady, SynthesisRequest
 from speech.vendors.convai import Convai
@@ -36,6 +37,14 @@ def refused(server: Scripted, request: SynthesisRequest = REQUEST) -> VendorErro
     return caught.value
 
 
+@pytest.mark.proves(
+    "convai: delivery whole",
+    "convai: header CONVAI-API-KEY",
+    "convai: header Content-Type",
+    "convai: field transcript",
+    "convai: field voice",
+    "convai: status 200",
+)
 def test_the_request_has_the_documented_fields_and_no_other(serve: Serve) -> None:
     server = serve(answer(200, WAV, headers=[("Content-Type", "audio/x-whatever"), ("X-Request-Id", "r-1")]))
 
@@ -45,6 +54,8 @@ def test_the_request_has_the_documented_fields_and_no_other(serve: Serve) -> Non
     assert (seen.method, seen.path) == ("POST", "/tts/"), "with the slash, or a redirect would lose us the answer"
     assert seen.headers["convai-api-key"] == "convai_api_key"
     assert "authorization" not in seen.headers
+    assert seen.headers["content-type"] == "application/json"
+    assert DEFAULT_BASE_URLS["convai"] + seen.path == "https://api.convai.com/tts/"
     assert seen.json == {"transcript": "Good morning.", "voice": "WUMale 3", "encoding": "wav"}
     assert ready == AudioReady(data=WAV, media_type="audio/x-whatever", request_id="r-1")
 
@@ -57,6 +68,7 @@ def test_language_and_speed_are_never_sent_because_no_document_has_them(serve: S
     assert server.seen[0].json.keys() == {"transcript", "voice", "encoding"}
 
 
+@pytest.mark.proves("convai: field filename", "convai: field encoding")
 def test_options_are_sent_by_convais_own_names(serve: Serve) -> None:
     server = serve(answer(200, b"ID3\x04\x00"))
     options = check_request("convai", voice="v", options={"encoding": "mp3", "filename": "chapter 1.mp3"})
@@ -71,6 +83,7 @@ def test_options_are_sent_by_convais_own_names(serve: Serve) -> None:
     }
 
 
+@pytest.mark.proves("convai: field filename")
 @pytest.mark.parametrize("name", ["../a", "a/b", "a\\b", "", ".", "..", "a\x00b", "a\nb", "C:a", "x" * 101, None, 5])
 def test_t13_a_file_name_that_is_a_path_is_refused_before_anything_is_sent(name: Any) -> None:
     with pytest.raises(InvalidRequest) as caught:
@@ -79,6 +92,7 @@ def test_t13_a_file_name_that_is_a_path_is_refused_before_anything_is_sent(name:
     assert [each.field for each in caught.value.errors] == ["vendor_options.filename"]
 
 
+@pytest.mark.proves("convai: field voice")
 def test_a_voice_is_required(serve: Serve) -> None:
     with pytest.raises(InvalidRequest) as caught:
         check_request("convai")
@@ -88,6 +102,7 @@ def test_a_voice_is_required(serve: Serve) -> None:
         vendor_at("convai", serve(answer())).start(SynthesisRequest(text="Hi."))
 
 
+@pytest.mark.proves("convai: status other")
 @pytest.mark.parametrize(
     ("status", "body", "error"),
     [
@@ -143,6 +158,7 @@ def test_c2_a_lost_answer_is_ambiguous(serve: Serve) -> None:
     assert type(refused(server)) is VendorAmbiguous
 
 
+@pytest.mark.proves("convai: status other")
 def test_i17_the_vendors_words_are_repeated_unless_they_quote_ours(serve: Serve) -> None:
     plain = refused(serve(answer(400, {"ERROR": "Voice not found"})))
     quoting = refused(serve(answer(400, {"ERROR": "Cannot speak 'Good morning'"})))
@@ -163,6 +179,7 @@ def test_without_a_usable_key_nothing_is_sent(serve: Serve, key: str) -> None:
     assert not server.seen
 
 
+@pytest.mark.proves("convai: limit mp3")
 @pytest.mark.parametrize("refusal", ["error", "wav"])
 def test_a_voice_without_mp3_is_refused_by_convai_or_speaks_wav_and_either_is_understood(refusal: Any) -> None:
     request = SynthesisRequest(text="Good morning.", voice="WUMale 3", options={"encoding": "mp3"})
@@ -179,6 +196,28 @@ def test_a_voice_without_mp3_is_refused_by_convai_or_speaks_wav_and_either_is_un
     assert len(emulator.book) == 0
 
 
+@pytest.mark.proves("convai: plan Enterprise")
+def test_a_plan_below_enterprise_is_told_what_it_needs() -> None:
+    with ConvaiEmulator(plan="professional") as emulator:
+        vendor = Convai(VendorClient("convai", emulator.url, local=True), {"CONVAI_API_KEY": "k"})
+
+        with pytest.raises(VendorUnauthorized, match="needs Convai's Enterprise plan"):
+            vendor.start(REQUEST)
+
+    assert len(emulator.book) == 0
+
+
+@pytest.mark.proves("convai: default encoding")
+def test_without_an_encoding_what_convai_makes_is_wav() -> None:
+    with ConvaiEmulator() as emulator:
+        vendor = Convai(VendorClient("convai", emulator.url, local=True), {"CONVAI_API_KEY": "k"})
+
+        heard = verify(vendor.start(REQUEST).data, characters=13)
+
+    assert heard.container == "wav"
+
+
+@pytest.mark.proves("convai: limit realtime voices")
 def test_a_realtime_voice_is_in_the_list_and_refused_by_convai_alone() -> None:
     with ConvaiEmulator() as emulator:
         vendor = Convai(VendorClient("convai", emulator.url, local=True), {"CONVAI_API_KEY": "k"})

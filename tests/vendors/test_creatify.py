@@ -1,11 +1,13 @@
 """Creatify's quirks, asserted on the requests that went out and on the answers its documents describe."""
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from local.emulators.creatify import CreatifyEmulator
 from speech.errors import (
     InvalidRequest,
     PayloadTooLarge,
@@ -25,7 +27,8 @@ from speech.errors import (
 )
 from speech.vendors import check_request
 from speech.vendors.base import AudioReady, Callback, StillWorking, SynthesisRequest
-from speech.vendors.creatify import Creatify
+from speech.vendors.creatify import MAX_WEBHOOK_URL, Creatify
+from speech.vendors.http import VendorClient
 from tests.vendors.scripted import Scripted, answer, vendor_at
 
 Serve = Callable[..., Scripted]
@@ -69,6 +72,17 @@ def refused(server: Scripted) -> VendorError:
 # --- Create -----------------------------------------------------------------------------------
 
 
+@pytest.mark.proves(
+    "creatify: delivery job",
+    "creatify: body application/json",
+    "creatify: status 201",
+    "creatify: header X-API-ID",
+    "creatify: header X-API-KEY",
+    "creatify: field script",
+    "creatify: field accent",
+    "creatify: field webhook_url",
+    "creatify: answer field id",
+)
 @pytest.mark.parametrize("status", [201, 200])
 def test_a_job_is_created_with_the_documented_fields_and_both_keys(serve: Serve, status: int) -> None:
     server = serve(answer(status, job("pending")))
@@ -82,6 +96,7 @@ def test_a_job_is_created_with_the_documented_fields_and_both_keys(serve: Serve,
     assert working == StillWorking(vendor_job_id=JOB, check_after=Creatify.CHECK_AFTER_SECONDS)
 
 
+@pytest.mark.proves("creatify: default accent", "creatify: default webhook_url")
 def test_what_is_not_asked_for_is_not_sent(serve: Serve) -> None:
     server = serve(answer(201, job()))
 
@@ -90,6 +105,7 @@ def test_what_is_not_asked_for_is_not_sent(serve: Serve) -> None:
     assert server.seen[0].json == {"script": "Hi."}
 
 
+@pytest.mark.proves("creatify: limit webhook_url")
 def test_a_callback_address_of_200_characters_is_sent_and_one_more_is_refused_before_any_call(serve: Serve) -> None:
     server = serve(answer(201, job()))
     longest = CALLBACK + "x" * (200 - len(CALLBACK))
@@ -148,6 +164,7 @@ def test_c2_a_lost_answer_to_a_create_is_ambiguous(serve: Serve) -> None:
     assert type(refused(serve(lambda _: None))) is VendorAmbiguous
 
 
+@pytest.mark.proves("creatify: field accent", "creatify: default accent")
 def test_a_voice_is_a_uuid_and_may_be_left_out() -> None:
     assert check_request("creatify") == {}
     assert check_request("creatify", voice=ACCENT) == {}
@@ -159,6 +176,12 @@ def test_a_voice_is_a_uuid_and_may_be_left_out() -> None:
 # --- Check ------------------------------------------------------------------------------------
 
 
+@pytest.mark.proves(
+    "creatify: job status pending",
+    "creatify: job status in_queue",
+    "creatify: job status running",
+    "creatify: answer field status",
+)
 @pytest.mark.parametrize("status", ["pending", "in_queue", "running", "rejuvenating", "", None, 7])
 def test_c17_a_status_that_is_not_final_or_not_known_means_still_working(serve: Serve, status: Any) -> None:
     server = serve(answer(200, job(status, output="https://127.0.0.1/never-fetched.mp3")))
@@ -178,6 +201,7 @@ def test_c17_done_without_an_address_means_still_working(serve: Serve, address: 
     assert isinstance(creatify(server).check(JOB), StillWorking)
 
 
+@pytest.mark.proves("creatify: job status done", "creatify: answer field output", "creatify: answer field credits_used")
 @pytest.mark.parametrize("field", ["output", "video_output"])
 def test_c17_the_result_is_read_from_either_field_and_fetched_without_keys(serve: Serve, field: str) -> None:
     files = serve(answer(200, MP3))
@@ -190,6 +214,35 @@ def test_c17_the_result_is_read_from_either_field_and_fetched_without_keys(serve
     assert not any(name.startswith("x-api") for name in files.seen[0].headers)
 
 
+@pytest.mark.proves(
+    "creatify: answer field accent",
+    "creatify: answer field webhook_url",
+    "creatify: answer field media_job",
+    "creatify: answer field duration",
+    "creatify: answer field is_hidden",
+    "creatify: answer field created_at",
+    "creatify: answer field updated_at",
+)
+@pytest.mark.parametrize(
+    "field",
+    ["accent", "webhook_url", "media_job", "duration", "is_hidden", "created_at", "updated_at", "failed_reason"],
+)
+@pytest.mark.parametrize("value", [None, "", "text", 7, 7.5, True, [], {}])
+def test_what_a_job_tells_beyond_its_end_may_be_anything(serve: Serve, field: str, value: Any) -> None:
+    files = serve(answer(200, MP3))
+    done = job("done", output=files.url, credits_used=1, created_at="2026-01-31T08:00:00Z", updated_at="2026-01-31")
+    without = {name: known for name, known in done.items() if name != field}
+
+    for told in ({**done, field: value}, without):
+        assert creatify(serve(answer(200, told))).check(JOB) == AudioReady(data=MP3, credits=1.0)
+
+
+@pytest.mark.proves("creatify: limit script", "creatify: limit webhook_url")
+def test_the_limits_are_the_documented_ones() -> None:
+    assert (Creatify.capabilities.character_limit, MAX_WEBHOOK_URL) == (8000, 200)
+
+
+@pytest.mark.proves("creatify: answer field credits_used")
 @pytest.mark.parametrize(
     ("used", "credits"), [(2, 2.0), ("1.50", 1.5), (None, None), ("?", None), (True, None), (-1, None), ("nan", None)]
 )
@@ -253,6 +306,9 @@ def test_c19_s1_a_result_address_that_leads_inside_is_refused(serve: Serve, addr
     assert len(server.seen) == 2, "the job was asked once for a fresh address"
 
 
+@pytest.mark.proves(
+    "creatify: answer field script", "creatify: job status failed", "creatify: answer field failed_reason"
+)
 def test_a_failed_job_tells_why_when_that_is_safe(serve: Serve) -> None:
     plain = job("failed", failed_reason="The voice is not available")
     quoting = job("failed", failed_reason="Could not read: Good morning.")
@@ -313,6 +369,12 @@ def test_a_job_name_that_is_no_uuid_never_becomes_part_of_an_address(serve: Serv
 # --- Callback ---------------------------------------------------------------------------------
 
 
+@pytest.mark.proves(
+    "creatify: webhook field id",
+    "creatify: webhook field status",
+    "creatify: webhook field failed_reason",
+    "creatify: webhook field video_output",
+)
 @pytest.mark.parametrize(
     "body",
     [
@@ -354,9 +416,29 @@ def test_d8_a_huge_callback_is_not_even_read(serve: Serve) -> None:
         creatify(serve(answer())).read_callback(Callback(headers={}, body=body))
 
 
+@pytest.mark.proves("creatify: delivery webhook of a failure", "creatify: answer field failed_reason")
+def test_a_job_that_fails_calls_back_too_and_says_why_when_it_is_looked_at(serve: Serve) -> None:
+    receiver = serve(answer(204))
+    with CreatifyEmulator(pace=0.02) as emulator:
+        emulator.faults.play("job-failed", reason="The voice is not available")
+        client = VendorClient("creatify", emulator.url, local=True)
+        vendor = Creatify(client, {"CREATIFY_API_ID": "id", "CREATIFY_API_KEY": "key"})
+        working = vendor.start(SynthesisRequest(text="Good morning."), callback_url=f"{receiver.url}/callbacks/t")
+        until = time.monotonic() + 10
+        while not receiver.seen and time.monotonic() < until:
+            time.sleep(0.01)
+
+        [told] = receiver.seen
+        assert told.json["status"] == "failed"
+        assert vendor.read_callback(Callback(headers=told.headers, body=told.body)) == working.vendor_job_id
+        with pytest.raises(VendorJobFailed, match="The voice is not available"):
+            vendor.check(working.vendor_job_id)
+
+
 # --- Reconcile --------------------------------------------------------------------------------
 
 
+@pytest.mark.proves("creatify: answer field webhook_url")
 @pytest.mark.parametrize("paged", [False, True])
 def test_b9_c18_a_lost_create_is_found_by_its_callback_address(serve: Serve, paged: bool) -> None:
     jobs = [job("running", id=OTHER, webhook_url="https://api.example.com/other"), job("in_queue")]

@@ -22,6 +22,7 @@ from speech.errors import (
     VendorUnauthorized,
     VendorUnavailable,
 )
+from speech.settings import DEFAULT_BASE_URLS
 from speech.vendors import validate_options
 from speech.vendors.base import AudioReady, SynthesisRequest
 from speech.vendors.dify import Dify
@@ -56,6 +57,16 @@ def parameters(voice: Any = "nova", **more: Any) -> bytes:
 # --- What is sent -----------------------------------------------------------------------------
 
 
+@pytest.mark.proves(
+    "dify: delivery whole",
+    "dify: address",
+    "dify: header Authorization",
+    "dify: header Content-Type",
+    "dify: field text",
+    "dify: field user",
+    "dify: field voice",
+    "dify: status 200",
+)
 def test_the_request_goes_to_the_operators_base_and_always_names_a_user(serve: Serve) -> None:
     server = serve(answer(200, MP3, headers=[("Content-Type", "audio/mpeg"), ("X-Request-Id", "r-1")]))
 
@@ -66,9 +77,11 @@ def test_the_request_goes_to_the_operators_base_and_always_names_a_user(serve: S
     assert seen.headers["authorization"] == "Bearer app-1"
     assert seen.headers["content-type"] == "application/json"
     assert seen.json == {"text": "Hi.", "user": "voicedrop", "voice": "alloy"}
+    assert DEFAULT_BASE_URLS["dify"] + seen.path.removeprefix("/v1") == "https://api.dify.ai/v1/text-to-audio"
     assert ready == AudioReady(data=MP3, media_type="audio/mpeg", request_id="r-1")
 
 
+@pytest.mark.proves("dify: field user", "dify: field streaming")
 @pytest.mark.parametrize("streaming", [True, False])
 def test_options_are_sent_by_their_own_names(serve: Serve, streaming: bool) -> None:
     server = serve(answer(200, MP3))
@@ -79,6 +92,7 @@ def test_options_are_sent_by_their_own_names(serve: Serve, streaming: bool) -> N
     assert server.seen[0].json == {"text": "Hi.", "user": "abc-123", "streaming": streaming, "voice": "alloy"}
 
 
+@pytest.mark.proves("dify: field message_id", "dify: limit text or message_id", "dify: priority message_id")
 def test_a_message_is_sent_in_place_of_the_text(serve: Serve) -> None:
     server = serve(answer(200, MP3))
     options = validate_options(Dify.capabilities, {"message_id": MESSAGE, "user": "abc-123"})
@@ -118,6 +132,7 @@ def test_options_of_another_type_or_name_are_refused_by_name(
 # --- The default voice ------------------------------------------------------------------------
 
 
+@pytest.mark.proves("dify: default voice")
 def test_without_a_voice_the_apps_own_is_asked_for_once_and_sent(serve: Serve) -> None:
     server = serve(parameters("nova"), answer(200, MP3))
     http = client_of(server)
@@ -190,6 +205,15 @@ def test_parameters_that_never_come_do_not_stand_in_the_way_twice(serve: Serve) 
 # --- What it answers --------------------------------------------------------------------------
 
 
+@pytest.mark.proves(
+    "dify: error field code",
+    "dify: status 400 app_unavailable",
+    "dify: status 400 provider_not_initialize",
+    "dify: status 400 provider_quota_exceeded",
+    "dify: status 400 model_currently_not_support",
+    "dify: status 400 completion_request_error",
+    "dify: status 500 internal_server_error",
+)
 @pytest.mark.parametrize(
     ("status", "code", "error"),
     [
@@ -232,6 +256,17 @@ def test_c6_an_error_that_is_not_the_documented_envelope_is_read_by_its_status(s
     assert type(refused(serve(answer(401, body)))) is VendorUnauthorized
 
 
+@pytest.mark.proves("dify: error field status")
+@pytest.mark.parametrize("told", [{"status": 400}, {"status": 500}, {"status": None}, {"status": "400"}, {}])
+def test_the_status_in_the_body_adds_nothing_to_the_answers_own(serve: Serve, told: dict[str, Any]) -> None:
+    body = {"code": "provider_quota_exceeded", "message": "Your quota has been exhausted.", **told}
+
+    caught = refused(serve(answer(400, body)))
+
+    assert (type(caught), caught.vendor_status) == (VendorQuotaExhausted, 400)
+
+
+@pytest.mark.proves("dify: error field message")
 def test_the_commonest_fault_says_what_to_do(serve: Serve) -> None:
     caught = refused(serve(answer(400, {"code": "invalid_param", "message": "TTS is not enabled", "status": 400})))
 
@@ -281,6 +316,7 @@ def a_wav(hertz: int = 24000) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.proves("dify: answer header Content-Type")
 @pytest.mark.parametrize("claim", ["audio/mpeg", "audio/wav", "audio/mp3", "application/octet-stream", ""])
 def test_c9_wav_under_any_name_is_the_wav_it_is(serve: Serve, claim: str) -> None:
     ready = dify(serve(answer(200, a_wav(), headers=[("Content-Type", claim)]))).start(SPOKEN)
@@ -302,6 +338,7 @@ def test_c14_wav_files_of_different_rates_in_a_row_are_refused(serve: Serve) -> 
         verify(ready.data, characters=3)
 
 
+@pytest.mark.proves("dify: delivery streaming")
 def test_c10_a_chunked_answer_is_whole_or_it_is_none(serve: Serve) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nTransfer-Encoding: chunked\r\n\r\n"
     piece = f"{len(MP3):x}\r\n".encode() + MP3 + b"\r\n"
@@ -323,6 +360,7 @@ def emulated(emulator: DifyEmulator) -> Dify:
     return Dify(client, {"DIFY_API_KEY": "app-1"})
 
 
+@pytest.mark.proves("dify: delivery streaming", "dify: field streaming", "dify: answer header Content-Type")
 @pytest.mark.parametrize("audio_format", ["mp3", "wav"])
 @pytest.mark.parametrize("content_type", ["old", "new"])
 @pytest.mark.parametrize("streams", [True, False])
@@ -349,6 +387,7 @@ def test_c14_parts_of_a_wav_are_all_heard() -> None:
     assert verify(parts.data, characters=62).frames == verify(whole.data, characters=62).frames
 
 
+@pytest.mark.proves("dify: field message_id")
 def test_a_message_of_the_app_is_spoken_and_its_length_is_nobodys_to_judge() -> None:
     with DifyEmulator(messages={MESSAGE: SENTENCE}) as emulator:
         options = validate_options(Dify.capabilities, {"message_id": MESSAGE})
@@ -361,6 +400,14 @@ def test_a_message_of_the_app_is_spoken_and_its_length_is_nobodys_to_judge() -> 
             emulated(emulator).start(SynthesisRequest(text="", options={"message_id": MESSAGE.replace("6", "7")}))
 
 
+@pytest.mark.proves(
+    "dify: status 400 app_unavailable",
+    "dify: status 400 provider_not_initialize",
+    "dify: status 400 provider_quota_exceeded",
+    "dify: status 400 model_currently_not_support",
+    "dify: status 400 completion_request_error",
+    "dify: status 500 internal_server_error",
+)
 @pytest.mark.parametrize(
     ("fault", "code", "error"),
     [

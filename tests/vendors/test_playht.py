@@ -26,7 +26,8 @@ from speech.errors import (
     VendorUnauthorized,
     VendorUnavailable,
 )
-from speech.vendors import validate_options
+from speech.settings import DEFAULT_BASE_URLS
+from speech.vendors import check_request, validate_options
 from speech.vendors.base import AudioReady, StillWorking, SynthesisRequest
 from speech.vendors.http import VendorClient
 from speech.vendors.playht import PlayHt
@@ -54,6 +55,15 @@ def refused(server: Scripted, request: SynthesisRequest = REQUEST) -> VendorErro
 # --- Creating a job ---------------------------------------------------------------------------
 
 
+@pytest.mark.proves(
+    "playht: delivery json",
+    "playht: header Accept application/json",
+    "playht: header Accept */*",
+    "playht: status 201",
+    "playht: field text",
+    "playht: field voice",
+    "playht: default format",
+)
 def test_a_job_is_created_with_both_keys_and_an_explicit_accept(serve: Serve) -> None:
     server = serve(answer(201, {"id": JOB, "output": None}, headers=[("Location", f"/api/v2/tts/{JOB}")]))
 
@@ -61,12 +71,25 @@ def test_a_job_is_created_with_both_keys_and_an_explicit_accept(serve: Serve) ->
 
     seen = server.seen[0]
     assert (seen.method, seen.path) == ("POST", "/api/v2/tts"), "without a slash at the end"
+    assert DEFAULT_BASE_URLS["playht"] == "https://api.play.ht"
     assert (seen.headers["authorization"], seen.headers["x-user-id"]) == ("Bearer key", "user")
     assert seen.headers["accept"] == "application/json", "*/* is ambiguous in the documents"
     assert seen.json == {"text": "Hi.", "voice": VOICE, "output_format": "wav"}
     assert working == StillWorking(vendor_job_id=JOB, check_after=2.0)
 
 
+@pytest.mark.proves(
+    "playht: field speed",
+    "playht: field quality",
+    "playht: field output_format",
+    "playht: field sample_rate",
+    "playht: field seed",
+    "playht: field temperature",
+    "playht: field voice_engine",
+    "playht: field emotion",
+    "playht: field voice_guidance",
+    "playht: field style_guidance",
+)
 def test_every_field_is_sent_by_its_own_name_and_delivery_is_ours_alone(serve: Serve) -> None:
     server = serve(answer(201, {"id": JOB}))
     wanted = {
@@ -88,6 +111,14 @@ def test_every_field_is_sent_by_its_own_name_and_delivery_is_ours_alone(serve: S
     assert server.seen[0].json == {"text": "Hi.", "voice": VOICE, "speed": 1.5, **wanted}
 
 
+@pytest.mark.proves(
+    "playht: limit seed",
+    "playht: limit temperature",
+    "playht: limit voice_engine",
+    "playht: limit emotion",
+    "playht: limit voice_guidance",
+    "playht: limit style_guidance",
+)
 def test_null_is_sent_where_the_documents_allow_it(serve: Serve) -> None:
     server = serve(answer(201, {"id": JOB}))
     nulls = dict.fromkeys(
@@ -110,6 +141,7 @@ def test_a_text_that_only_the_mini_engine_takes_comes_in_a_format_that_fits(serv
     assert [seen.json["output_format"] for seen in server.seen] == ["wav", "flac"]
 
 
+@pytest.mark.proves("playht: limit text", "playht: limit text with Play3.0-mini")
 @pytest.mark.parametrize(
     ("options", "limit"),
     [
@@ -124,6 +156,15 @@ def test_the_limit_of_characters_is_the_engines(options: dict[str, Any], limit: 
     assert PlayHt.capabilities.limit_for(options) == limit
 
 
+@pytest.mark.proves(
+    "playht: limit sample_rate",
+    "playht: limit seed",
+    "playht: limit temperature",
+    "playht: limit voice_engine",
+    "playht: limit emotion",
+    "playht: limit voice_guidance",
+    "playht: limit style_guidance",
+)
 @pytest.mark.parametrize(
     "options",
     [
@@ -161,6 +202,24 @@ def test_options_outside_the_documented_ranges_are_refused_by_name(options: dict
     assert [each.field for each in caught.value.errors] == [f"vendor_options.{next(iter(options))}"]
 
 
+@pytest.mark.proves("playht: limit speed")
+@pytest.mark.parametrize(("speed", "allowed"), [(0.1, True), (5, True), (0.09, False), (0, False), (5.01, False)])
+def test_a_speed_is_from_a_tenth_to_five(speed: float, allowed: bool) -> None:
+    if allowed:
+        assert check_request("playht", voice=VOICE, speed=speed) == {}
+        return
+    with pytest.raises(InvalidRequest) as caught:
+        check_request("playht", voice=VOICE, speed=speed)
+
+    assert [each.field for each in caught.value.errors] == ["speed"]
+
+
+@pytest.mark.proves(
+    "playht: limit emotion",
+    "playht: limit voice_guidance",
+    "playht: limit style_guidance",
+    "playht: default voice_engine",
+)
 @pytest.mark.parametrize(
     "option",
     [{"emotion": "male_sad"}, {"voice_guidance": 1}, {"style_guidance": 30}],
@@ -176,6 +235,13 @@ def test_what_only_playht2_knows_is_refused_with_another_engine(option: dict[str
     assert validate_options(PlayHt.capabilities, nothing) == nothing
 
 
+@pytest.mark.proves(
+    "playht: limit sample_rate",
+    "playht: limit seed",
+    "playht: limit temperature",
+    "playht: limit voice_guidance",
+    "playht: limit style_guidance",
+)
 def test_limits_themselves_are_allowed() -> None:
     for options in (
         {"sample_rate": 8000, "seed": 0, "temperature": 0, "voice_guidance": 1, "style_guidance": 1},
@@ -186,6 +252,7 @@ def test_limits_themselves_are_allowed() -> None:
         assert validate_options(PlayHt.capabilities, options) == options
 
 
+@pytest.mark.proves("playht: field voice")
 def test_without_a_voice_nothing_is_asked(serve: Serve) -> None:
     server = serve(answer(201, {"id": JOB}))
 
@@ -195,6 +262,7 @@ def test_without_a_voice_nothing_is_asked(serve: Serve) -> None:
     assert not server.seen
 
 
+@pytest.mark.proves("playht: answer header Location", "playht: answer header Content-Location")
 @pytest.mark.parametrize(
     "place",
     [
@@ -266,6 +334,7 @@ def test_the_vendors_words_and_its_error_id_are_kept(serve: Serve) -> None:
 # --- Looking at a job -------------------------------------------------------------------------
 
 
+@pytest.mark.proves("playht: delivery json", "playht: answer job")
 @pytest.mark.parametrize(
     "job",
     [{}, {"output": None}, {"output": {}}, {"output": {"url": None}}, {"output": {"url": ""}}, {"status": "queued"}],
@@ -279,6 +348,7 @@ def test_c17_a_job_without_an_address_is_still_working(serve: Serve, job: dict[s
     assert (seen.headers["authorization"], seen.headers["x-user-id"]) == ("Bearer key", "user")
 
 
+@pytest.mark.proves("playht: delivery json")
 def test_the_result_is_public_and_fetched_without_keys(serve: Serve) -> None:
     files = serve(answer(200, WAV))
     server = serve(answer(200, {"id": JOB, "output": {"url": f"{files.url}/pigeon/{JOB}_0.wav"}}))
@@ -400,6 +470,7 @@ def stream(*pieces: bytes, status: int = 201, located: bool = True, ends: bool =
     return script
 
 
+@pytest.mark.proves("playht: delivery events", "playht: header Accept text/event-stream", "playht: query format")
 def test_events_are_asked_for_by_header_and_by_query(serve: Serve) -> None:
     server = serve(stream(*PROGRESS))
 
@@ -412,6 +483,7 @@ def test_events_are_asked_for_by_header_and_by_query(serve: Serve) -> None:
     assert seen.json == {"text": "Hi.", "voice": VOICE, "output_format": "wav"}
 
 
+@pytest.mark.proves("playht: delivery events", "playht: status 201 of events")
 @pytest.mark.parametrize("status", [200, 201])
 @pytest.mark.parametrize("located", [True, False])
 def test_c16_the_completed_event_brings_the_audio_and_ends_the_listening(
@@ -533,6 +605,7 @@ def heard(outcome: AudioReady | StillWorking) -> VerifiedAudio:
     return verify(outcome.data, characters=len(SENTENCE))
 
 
+@pytest.mark.proves("playht: answer events")
 @pytest.mark.parametrize(
     "switches",
     [
@@ -588,6 +661,7 @@ def test_c17_a_job_that_fails_while_we_listen_is_failed_if_it_says_so(failure: s
             assert isinstance(emulated(emulator).start(request), StillWorking)
 
 
+@pytest.mark.proves("playht: limit jobs", "playht: limit files")
 def test_c17_a_job_is_gone_after_its_time_and_its_file_is_not() -> None:
     with PlayhtEmulator(pace=0.05, forgets_after=0) as emulator:
         vendor = emulated(emulator)

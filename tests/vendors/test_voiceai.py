@@ -17,8 +17,10 @@ from speech.errors import (
     VendorUnauthorized,
     VendorUnavailable,
 )
+from speech.settings import DEFAULT_BASE_URLS
 from speech.vendors import check_request
 from speech.vendors.base import AudioReady, SynthesisRequest
+from speech.vendors.voiceai import PATHS
 from tests.vendors.scripted import Scripted, answer, vendor_at
 
 Serve = Callable[..., Scripted]
@@ -31,6 +33,9 @@ def refused(server: Scripted, text: str = "Good morning.") -> VendorError:
     return caught.value
 
 
+@pytest.mark.proves(
+    "voiceai: delivery whole", "voiceai: header Authorization", "voiceai: header Content-Type", "voiceai: field text"
+)
 def test_the_smallest_request_is_the_text_and_the_format_that_joins_exactly(serve: Serve) -> None:
     server = serve(answer(200, WAV, headers=[("Content-Type", "audio/wav")]))
 
@@ -39,10 +44,23 @@ def test_the_smallest_request_is_the_text_and_the_format_that_joins_exactly(serv
     seen = server.seen[0]
     assert (seen.method, seen.path) == ("POST", "/api/v1/tts/speech")
     assert seen.headers["authorization"] == "Bearer voiceai_api_key"
+    assert seen.headers["content-type"] == "application/json"
     assert seen.json == {"text": "Hello!", "audio_format": "wav"}, "no model: the API picks it by language"
     assert ready == AudioReady(data=WAV, media_type="audio/wav")
 
 
+@pytest.mark.proves("voiceai: delivery whole", "voiceai: delivery stream", "voiceai: delivery websocket")
+def test_all_three_addresses_are_the_documented_ones() -> None:
+    base = DEFAULT_BASE_URLS["voiceai"]
+
+    assert {delivery: base + path for delivery, path in PATHS.items()} == {
+        "whole": "https://dev.voice.ai/api/v1/tts/speech",
+        "stream": "https://dev.voice.ai/api/v1/tts/speech/stream",
+        "websocket": "https://dev.voice.ai/api/v1/tts/stream",
+    }
+
+
+@pytest.mark.proves("voiceai: field language")
 @pytest.mark.parametrize(("tag", "code"), [("pt-BR", "pt"), ("en", "en"), ("DE-at", "de"), ("ca-ES-valencia", "ca")])
 def test_a_language_goes_in_as_bcp_47_and_out_as_iso_639_1(serve: Serve, tag: str, code: str) -> None:
     server = serve(answer(200, WAV))
@@ -61,6 +79,7 @@ def test_a_language_that_voice_ai_does_not_list_is_refused(tag: str) -> None:
     assert [each.field for each in caught.value.errors] == ["language"]
 
 
+@pytest.mark.proves("voiceai: field voice_id", "voiceai: field model", "voiceai: field language")
 def test_every_option_is_sent_by_its_own_name_and_delivery_is_ours_alone(serve: Serve) -> None:
     server = serve(answer(200, b"\xff\xfb\x90\x00"))
     wanted = {

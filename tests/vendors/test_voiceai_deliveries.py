@@ -53,7 +53,7 @@ def speaker(
     client = VendorClient("voiceai", emulator.url, local=True, deadline_seconds=seconds, max_audio=max_audio)
 
     def speak(
-        delivery: str, text: str = TEXT, *, voice: str | None = None, language: str = "en", **options: Any
+        delivery: str, text: str = TEXT, *, voice: str | None = None, language: str | None = "en", **options: Any
     ) -> Any:
         chosen = check_request("voiceai", voice=voice, options={"delivery": delivery, **options})
         vendor = VoiceAi(client.within(seconds), {"VOICEAI_API_KEY": key})
@@ -74,6 +74,7 @@ def handshakes(emulator: VoiceaiEmulator) -> int:
 # --- Speaking ---------------------------------------------------------------------------------
 
 
+@pytest.mark.proves("voiceai: delivery whole", "voiceai: delivery stream", "voiceai: delivery websocket")
 def test_a_text_becomes_whole_audio_and_is_billed_once(emulator: VoiceaiEmulator, delivery: str) -> None:
     ready = speaker(emulator)(delivery)
 
@@ -86,6 +87,21 @@ def test_a_text_becomes_whole_audio_and_is_billed_once(emulator: VoiceaiEmulator
     assert {route.partition(" /api/v1/tts/stream")[0] for route in routes} == {ROUTES[delivery]}
 
 
+@pytest.mark.proves(
+    "voiceai: default model",
+    "voiceai: message field language",
+    "voiceai: language en",
+    "voiceai: language ca",
+    "voiceai: language sv",
+    "voiceai: language es",
+    "voiceai: language fr",
+    "voiceai: language de",
+    "voiceai: language it",
+    "voiceai: language pt",
+    "voiceai: language pl",
+    "voiceai: language ru",
+    "voiceai: language nl",
+)
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_language_is_sent_and_the_model_is_left_to_follow_from_it(
     emulator: VoiceaiEmulator, delivery: str, language: str
@@ -95,9 +111,39 @@ def test_every_language_is_sent_and_the_model_is_left_to_follow_from_it(
     [body] = asked(emulator)
     assert body["language"] == language
     assert "model" not in body
-    assert emulator.book.entries[0].language == language
+    [spoken] = emulator.book.entries
+    assert spoken.language == language
+    assert spoken.model == ("voiceai-tts-v1-latest" if language == "en" else "voiceai-tts-multilingual-v1-latest")
 
 
+@pytest.mark.proves("voiceai: named model")
+@pytest.mark.parametrize(
+    ("language", "model"),
+    [("en", "voiceai-tts-multilingual-v1-latest"), ("de", "voiceai-tts-v1-latest")],
+)
+def test_a_model_that_is_named_wins_over_the_one_of_the_language(
+    emulator: VoiceaiEmulator, delivery: str, language: str, model: str
+) -> None:
+    speaker(emulator)(delivery, "Ola.", language=language, model=model)
+
+    [body], [spoken] = asked(emulator), emulator.book.entries
+    assert (body["language"], body["model"]) == (spoken.language, spoken.model) == (language, model)
+
+
+@pytest.mark.proves("voiceai: default voice", "voiceai: default language")
+def test_without_a_language_and_a_voice_none_is_sent_and_the_vendor_has_its_own(
+    emulator: VoiceaiEmulator, delivery: str
+) -> None:
+    speaker(emulator)(delivery, "Hello.", language=None)
+
+    [body], [spoken] = asked(emulator), emulator.book.entries
+    assert not {"language", "voice_id"} & body.keys()
+    assert (spoken.language, spoken.voice) == ("en", "default")
+
+
+@pytest.mark.proves(
+    "voiceai: field voice_id", "voiceai: field model", "voiceai: message field text", "voiceai: message field flush"
+)
 def test_every_field_arrives_when_it_is_asked_for(emulator: VoiceaiEmulator, delivery: str) -> None:
     wanted = {
         "audio_format": "wav_24000",
@@ -303,6 +349,7 @@ def test_c11_a_stream_that_comes_slowly_but_in_time_is_taken(emulator: VoiceaiEm
 # --- The socket -------------------------------------------------------------------------------
 
 
+@pytest.mark.proves("voiceai: message field is_last")
 @pytest.mark.parametrize(
     ("fault", "how", "error"),
     [
@@ -355,6 +402,7 @@ def test_after_an_end_that_was_none_the_next_text_gets_a_socket_of_its_own(emula
     assert handshakes(emulator) == 2
 
 
+@pytest.mark.proves("voiceai: later messages")
 def test_texts_in_the_same_voice_share_a_socket_where_it_stays_open(emulator: VoiceaiEmulator) -> None:
     speak = speaker(emulator)
 
@@ -379,6 +427,7 @@ def test_where_the_vendor_closes_after_is_last_the_next_text_opens_anew(emulator
     assert all("audio_format" in body for body in asked(emulator))
 
 
+@pytest.mark.proves("voiceai: delivery multi-context")
 @pytest.mark.parametrize(
     "other",
     [{"voice": VOICES[1].voice_id}, {"language": "de"}, {"temperature": 0.5}, {"audio_format": "wav_24000"}],

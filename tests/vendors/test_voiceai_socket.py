@@ -121,6 +121,9 @@ def for_ever(server_says: Script) -> Script:
 # --- What goes out ----------------------------------------------------------------------------
 
 
+@pytest.mark.proves(
+    "voiceai: header Authorization of the socket", "voiceai: message field text", "voiceai: message field flush"
+)
 def test_the_upgrade_carries_the_key_and_nothing_of_the_text_or_the_environment(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +154,7 @@ def test_a_base_url_with_a_path_keeps_it(start: Start) -> None:
     assert request.path == "/proxy/api/v1/tts/stream"
 
 
+@pytest.mark.proves("voiceai: delivery websocket")
 def test_the_socket_follows_https_and_checks_the_name(start: Start, tmp_path: Path) -> None:
     server = start(answers_in_full, tls=server_context(tmp_path, "voice.test"))
     trust = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
@@ -178,6 +182,7 @@ def test_s1_in_the_cloud_no_socket_leads_inside(address: str) -> None:
 # --- What comes back --------------------------------------------------------------------------
 
 
+@pytest.mark.proves("voiceai: message field audio")
 def test_pieces_may_come_in_fragments_and_in_binary_frames(start: Start) -> None:
     def script(connection: ServerConnection) -> None:
         message = audio(WAV[:30])
@@ -351,6 +356,7 @@ def test_c12_an_endless_answer_is_cut_in_small_messages_and_in_one(start: Start,
 # --- Keeping ----------------------------------------------------------------------------------
 
 
+@pytest.mark.proves("voiceai: later messages")
 def test_a_socket_is_kept_for_the_next_text_of_the_same_kind(start: Start) -> None:
     server = start(for_ever(answers_in_full))
     server.scripts = (lambda connection: _speak_all(server, connection),)

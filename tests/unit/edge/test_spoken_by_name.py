@@ -35,6 +35,7 @@ def audio_key(edge: Edge, job: Job) -> str:
     return segment.audio_key
 
 
+@pytest.mark.proves("dify: limit text or message_id")
 def test_a_message_needs_no_text_and_is_one_segment_of_no_characters() -> None:
     edge = an_edge()
 
@@ -48,6 +49,7 @@ def test_a_message_needs_no_text_and_is_one_segment_of_no_characters() -> None:
     assert job.spec.vendor_options == {"message_id": MESSAGE}
 
 
+@pytest.mark.proves("dify: priority message_id")
 def test_a_message_wins_over_a_text_which_is_not_even_kept() -> None:
     edge = an_edge()
 
@@ -135,6 +137,7 @@ def test_a_message_id_is_a_uuid(message_id: Any) -> None:
     assert [each.field for each in caught.value.errors] == ["vendor_options.message_id"]
 
 
+@pytest.mark.proves("dify: limit text or message_id")
 @pytest.mark.parametrize("way", [Way.API, Way.MESSAGE])
 @pytest.mark.parametrize("fields", [{}, {"vendor_options": {}}, {"vendor_options": {"user": "u"}}])
 def test_without_a_message_the_text_is_missing(way: Way, fields: dict[str, Any]) -> None:
@@ -164,6 +167,7 @@ def test_the_list_of_vendors_says_that_playht_is_retired_and_which_limits_it_has
     assert emotion["only_with"] == ("voice_engine", ("PlayHT2.0", None))
 
 
+@pytest.mark.proves("playht: limit text", "playht: limit text with Play3.0-mini")
 @pytest.mark.parametrize(("engine", "segments"), [(None, 2), ("PlayHT2.0", 2), ("PlayDialog", 2), ("Play3.0-mini", 1)])
 def test_a_text_is_cut_at_the_limit_of_its_engine(engine: str | None, segments: int) -> None:
     text = "A sentence of a text. " * 150
