@@ -523,6 +523,7 @@ def test_a_registered_vendor_has_an_emulator_a_page_and_tests_of_its_quirks(name
     assert (ROOT / f"docs/vendors/{name}.md").is_file()
     assert (ROOT / f"tests/vendors/test_{name}.py").is_file()
     assert vendor_class(name).name == name
+    assert vendor_class(name).base_url.startswith("https://")
     assert keys_of(name)
     assert all(key.startswith(name.upper()) for key in keys_of(name))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from speech.settings import MARGIN_SECONDS, Settings
+from speech.vendors import VENDORS, vendor_class
 from tests.template.translated import Document
 
 Resource = dict[str, Any]
@@ -16,11 +17,7 @@ FOURTEEN_DAYS = 14 * 24 * 3600
 READS_ONLY = ("s3:Get", "s3:List", "s3:Head")
 MAY_SEND_TO_ITSELF = {
     ("CheckSegmentFunction", "ChecksQueue"),
-    ("StartSegmentFunction", "ConvaiQueue"),
-    ("StartSegmentFunction", "VoiceaiQueue"),
-    ("StartSegmentFunction", "CreatifyQueue"),
-    ("StartSegmentFunction", "DifyQueue"),
-    ("StartSegmentFunction", "PlayhtQueue"),
+    *(("StartSegmentFunction", f"{vendor.capitalize()}Queue") for vendor in VENDORS),
 }
 """A few delayed checks and retries, counted in the row, before the sweep takes over: the platform cuts long chains."""
 
@@ -520,11 +517,7 @@ def alarms_ring_when_work_is_stuck(stack: Stack) -> Iterator[str]:
 
 def parameters_and_outputs_are_as_agreed(stack: Stack) -> Iterator[str]:
     parameters = {
-        "ConvaiBaseUrl": "https://api.convai.com",
-        "VoiceaiBaseUrl": "https://dev.voice.ai",
-        "DifyBaseUrl": "https://api.dify.ai/v1",
-        "PlayhtBaseUrl": "https://api.play.ht",
-        "CreatifyBaseUrl": "https://api.creatify.ai",
+        **{f"{vendor.capitalize()}BaseUrl": vendor_class(vendor).base_url for vendor in VENDORS},
         "CallbackBaseUrl": "",
         "DefaultVendor": "voiceai",
         "DefaultVoices": "",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from speech import vendors
-from speech.settings import DEFAULT_BASE_URLS, Settings
+from speech.settings import Settings
 from tests.template.rules import Stack, logical_id
 from tests.template.translated import TEMPLATE, decided, sam_template, translate
 
@@ -88,7 +88,7 @@ def test_the_environment_of_a_function_satisfies_the_settings_it_reads(folder: s
     environment = environment_of(folder)
     variables = {
         "vendor_deadline_seconds": {"LEASE_SECONDS"},
-        "base_urls": {f"{vendor.upper()}_BASE_URL" for vendor in DEFAULT_BASE_URLS},
+        "base_urls": {f"{vendor.upper()}_BASE_URL" for vendor in vendors.VENDORS},
         "queue_urls": set[str](),  # which of them is settled by what the role may send to
     }
 
@@ -120,7 +120,8 @@ def test_the_defaults_of_the_template_are_those_of_the_settings() -> None:
     parameters: dict[str, Any] = {name: each["Default"] for name, each in sam_template()["Parameters"].items()}
     settings = Settings()
 
-    assert {vendor: parameters[f"{vendor.capitalize()}BaseUrl"] for vendor in DEFAULT_BASE_URLS} == DEFAULT_BASE_URLS
+    for vendor in vendors.VENDORS:
+        assert parameters[f"{vendor.capitalize()}BaseUrl"] == vendors.vendor_class(vendor).base_url
     assert parameters["DefaultVendor"] == settings.default_vendor
     assert parameters["JobDeadlineSeconds"] == settings.job_deadline_seconds
     assert parameters["SegmentAttempts"] == settings.segment_attempts

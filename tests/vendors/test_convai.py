@@ -19,7 +19,6 @@ from speech.errors import (
     VendorUnauthorized,
     VendorUnavailable,
 )
-from speech.settings import DEFAULT_BASE_URLS
 from speech.vendors import check_request
 from speech.vendors.base import AudioReady, SynthesisRequest
 from speech.vendors.convai import Convai
@@ -55,7 +54,7 @@ def test_the_request_has_the_documented_fields_and_no_other(serve: Serve) -> Non
     assert seen.headers["convai-api-key"] == "convai_api_key"
     assert "authorization" not in seen.headers
     assert seen.headers["content-type"] == "application/json"
-    assert DEFAULT_BASE_URLS["convai"] + seen.path == "https://api.convai.com/tts/"
+    assert Convai.base_url + seen.path == "https://api.convai.com/tts/"
     assert seen.json == {"transcript": "Good morning.", "voice": "WUMale 3", "encoding": "wav"}
     assert ready == AudioReady(data=WAV, media_type="audio/x-whatever", request_id="r-1")
 

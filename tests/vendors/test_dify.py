@@ -22,7 +22,6 @@ from speech.errors import (
     VendorUnauthorized,
     VendorUnavailable,
 )
-from speech.settings import DEFAULT_BASE_URLS
 from speech.vendors import validate_options
 from speech.vendors.base import AudioReady, SynthesisRequest
 from speech.vendors.dify import Dify
@@ -77,7 +76,7 @@ def test_the_request_goes_to_the_operators_base_and_always_names_a_user(serve: S
     assert seen.headers["authorization"] == "Bearer app-1"
     assert seen.headers["content-type"] == "application/json"
     assert seen.json == {"text": "Hi.", "user": "voicedrop", "voice": "alloy"}
-    assert DEFAULT_BASE_URLS["dify"] + seen.path.removeprefix("/v1") == "https://api.dify.ai/v1/text-to-audio"
+    assert Dify.base_url + seen.path.removeprefix("/v1") == "https://api.dify.ai/v1/text-to-audio"
     assert ready == AudioReady(data=MP3, media_type="audio/mpeg", request_id="r-1")
 
 

@@ -26,7 +26,6 @@ from speech.errors import (
     VendorUnauthorized,
     VendorUnavailable,
 )
-from speech.settings import DEFAULT_BASE_URLS
 from speech.vendors import check_request, validate_options
 from speech.vendors.base import AudioReady, StillWorking, SynthesisRequest
 from speech.vendors.http import VendorClient
@@ -71,7 +70,7 @@ def test_a_job_is_created_with_both_keys_and_an_explicit_accept(serve: Serve) ->
 
     seen = server.seen[0]
     assert (seen.method, seen.path) == ("POST", "/api/v2/tts"), "without a slash at the end"
-    assert DEFAULT_BASE_URLS["playht"] == "https://api.play.ht"
+    assert PlayHt.base_url == "https://api.play.ht"
     assert (seen.headers["authorization"], seen.headers["x-user-id"]) == ("Bearer key", "user")
     assert seen.headers["accept"] == "application/json", "*/* is ambiguous in the documents"
     assert seen.json == {"text": "Hi.", "voice": VOICE, "output_format": "wav"}

@@ -17,10 +17,9 @@ from speech.errors import (
     VendorUnauthorized,
     VendorUnavailable,
 )
-from speech.settings import DEFAULT_BASE_URLS
 from speech.vendors import check_request
 from speech.vendors.base import AudioReady, SynthesisRequest
-from speech.vendors.voiceai import PATHS
+from speech.vendors.voiceai import PATHS, VoiceAi
 from tests.vendors.scripted import Scripted, answer, vendor_at
 
 Serve = Callable[..., Scripted]
@@ -51,9 +50,7 @@ def test_the_smallest_request_is_the_text_and_the_format_that_joins_exactly(serv
 
 @pytest.mark.proves("voiceai: delivery whole", "voiceai: delivery stream", "voiceai: delivery websocket")
 def test_all_three_addresses_are_the_documented_ones() -> None:
-    base = DEFAULT_BASE_URLS["voiceai"]
-
-    assert {delivery: base + path for delivery, path in PATHS.items()} == {
+    assert {delivery: VoiceAi.base_url + path for delivery, path in PATHS.items()} == {
         "whole": "https://dev.voice.ai/api/v1/tts/speech",
         "stream": "https://dev.voice.ai/api/v1/tts/speech/stream",
         "websocket": "https://dev.voice.ai/api/v1/tts/stream",

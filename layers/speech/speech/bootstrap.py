@@ -163,19 +163,20 @@ class Services:
         """
         from speech.vendors import vendor_class
 
+        adapter = vendor_class(name)
         if name not in self._http:
             from speech.vendors.http import VendorClient
 
             self._http[name] = VendorClient(
                 name,
-                self.settings.base_urls[name],
+                self.settings.base_urls.get(name) or adapter.base_url,
                 local=self.settings.local,
                 deadline_seconds=self.settings.vendor_deadline_seconds,
             )
         # A check may need several calls; together they must fit into one lease.
         longest = self.settings.vendor_deadline_seconds
         http = self._http[name].within(min(seconds or longest, longest))
-        return vendor_class(name)(http, self.keys.vendor_keys(fresh=fresh_keys))
+        return adapter(http, self.keys.vendor_keys(fresh=fresh_keys))
 
     # --- Verbs -------------------------------------------------------------------------------
 

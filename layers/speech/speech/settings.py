@@ -16,14 +16,6 @@ LONGEST_VENDOR_CALL_SECONDS = 70.0
 MARGIN_SECONDS = 15.0
 """How long before its lease ends a worker must have given up on a vendor, so that it can still write."""
 
-DEFAULT_BASE_URLS: Mapping[str, str] = {
-    "convai": "https://api.convai.com",
-    "voiceai": "https://dev.voice.ai",
-    "dify": "https://api.dify.ai/v1",
-    "playht": "https://api.play.ht",
-    "creatify": "https://api.creatify.ai",
-}
-
 
 class BadSettings(SpeechError):
     code = "bad-settings"
@@ -42,7 +34,7 @@ class Settings:
     vendor_secret_arn: str = ""
     signing_secret_arn: str = ""
     event_bus_name: str = ""
-    base_urls: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_BASE_URLS))
+    base_urls: Mapping[str, str] = field(default_factory=dict)
     callback_base_url: str = ""
     default_vendor: str = "voiceai"
     default_voices: Mapping[str, str] = field(default_factory=dict)
@@ -88,10 +80,6 @@ class Settings:
             signing_secret_arn=source.get("SIGNING_SECRET_ARN", ""),
             event_bus_name=source.get("EVENT_BUS_NAME", ""),
             base_urls={
-                vendor: _base_url(f"{vendor.upper()}_BASE_URL", source.get(f"{vendor.upper()}_BASE_URL", "") or default)
-                for vendor, default in DEFAULT_BASE_URLS.items()
-            }
-            | {
                 name.removesuffix("_BASE_URL").lower(): _base_url(name, value)
                 for name, value in source.items()
                 if name.endswith("_BASE_URL") and value and name != "CALLBACK_BASE_URL"

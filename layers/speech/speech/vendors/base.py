@@ -227,6 +227,8 @@ class Vendor(ABC):
     """An adapter to one company's speech API. It does not retry, sleep, touch AWS or log text."""
 
     name: ClassVar[str]
+    base_url: ClassVar[str]
+    """Where the vendor is, unless the operator says otherwise."""
     capabilities: ClassVar[Capabilities]
     key_names: ClassVar[tuple[str, ...]] = ()
     """The vendor's entries in the vendor secret."""

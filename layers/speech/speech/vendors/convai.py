@@ -25,6 +25,7 @@ class Convai(Vendor):
     """Answers at once with the whole file. WAV unless asked otherwise: PCM joins exactly."""
 
     name = "convai"
+    base_url = "https://api.convai.com"
     key_names = ("CONVAI_API_KEY",)
     capabilities = Capabilities(
         title=TITLE,

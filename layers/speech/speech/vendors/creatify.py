@@ -63,6 +63,7 @@ class Creatify(Vendor):
     """A job per segment. The webhook is unsigned and may repeat, so all it does is make us look."""
 
     name = "creatify"
+    base_url = "https://api.creatify.ai"
     key_names = ("CREATIFY_API_ID", "CREATIFY_API_KEY")
     voice_kind = "uuid"
     capabilities = Capabilities(

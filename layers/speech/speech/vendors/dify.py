@@ -57,6 +57,7 @@ class Dify(Vendor):
     """Answers at once, in chunks or not, in whatever format the app's provider makes."""
 
     name = "dify"
+    base_url = "https://api.dify.ai/v1"
     key_names = ("DIFY_API_KEY",)
     capabilities = Capabilities(
         title=TITLE,

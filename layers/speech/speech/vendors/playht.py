@@ -72,6 +72,7 @@ class PlayHt(Vendor):
     """A job per segment. `Accept` is always explicit: the documents disagree about `*/*`."""
 
     name = "playht"
+    base_url = "https://api.play.ht"
     key_names = ("PLAYHT_API_KEY", "PLAYHT_USER_ID")
     capabilities = Capabilities(
         title=TITLE,

@@ -90,6 +90,7 @@ class VoiceAi(Vendor):
     """Answers at once, in one of three ways. WAV unless asked otherwise: PCM joins exactly."""
 
     name = "voiceai"
+    base_url = "https://dev.voice.ai"
     key_names = ("VOICEAI_API_KEY",)
     capabilities = Capabilities(
         title=TITLE,
