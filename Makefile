@@ -43,6 +43,10 @@ test: $(VENV)/dev ## all tests: ARGS='-k callback' chooses
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 WORKERS ?= 2
 
+.PHONY: live
+live: $(VENV)/dev ## ask a real vendor, with your keys, after a warning: VENDOR=name VOICE=id YES=1
+	@$(RUN) local.live
+
 .PHONY: check
 check: $(VENV)/dev ## lint, types, imports, template, generated docs, build
 	$(BIN)/ruff check .
