@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import httpx
+
 from local import stack
 from local.process import ROOT
 from local.queues import record
@@ -176,6 +178,13 @@ class Cloud:
         for source in self.made.wiring.queues:
             while list(self._received(source)):
                 pass
+
+    def speak(self, text: str, audio_format: str) -> bytes:
+        """What Voice.ai answers."""
+        url = f"{self.made.vendors['voiceai']}/api/v1/tts/speech"
+        body = {"text": text, "audio_format": audio_format}
+        answer = httpx.post(url, headers={"Authorization": "Bearer key"}, json=body, trust_env=False)
+        return answer.raise_for_status().content
 
     def scheduled(self) -> Event:
         return schedule_event(self.made.wiring.schedules[0])

@@ -19,7 +19,8 @@ ABOUT = """\
 Each function's import and first call in a fresh process, on a real event, beside the smallest program that imports the
 same third-party modules, makes the same AWS clients with the same configuration, and calls each of them, and the
 vendor, once. That program is generated from what the function was seen to use. Both processes have loaded Lambda's
-runtime client before the clock starts; the package is compiled as in the layer, `app.py` is not, as deployed. AWS is
+runtime client before the clock starts; the package is compiled as in the layer, `app.py` is not, as deployed. Where a
+function decodes audio, or encodes MP3, so does the small program: the same audio, once, with the same library. AWS is
 moto and vendors are emulators on this machine; the time of every further call of a function is in its figure.
 """
 
@@ -39,6 +40,13 @@ VENDOR_CALLS = {
     '{"X-API-ID": "id", "X-API-KEY": "key"})',
 }
 """The vendor call of the functions that make one. Plain http needs no certificates, so neither side loads any."""
+
+AUDIO_CALLS = {
+    "speech.audio.decode": 'samples, rate = soundfile.read(os.environ["BENCH_AUDIO"], dtype="float32")',
+    "speech.audio.join": 'soundfile.write(io.BytesIO(), samples, rate, format="MP3", subtype="MPEG_LAYER_III", '
+    'bitrate_mode="VARIABLE", compression_level=0.5)',
+}
+"""What whoever has loaded one of these modules of ours did with the library of audio."""
 
 
 def measure(runs: int) -> str:
@@ -60,6 +68,8 @@ def _rows(world: Cloud, runs: int) -> Iterator[Sequence[str]]:
     world.s3.create_bucket(Bucket="bench")
     queue = world.sqs.create_queue(QueueName="bench")["QueueUrl"]
     world.client("secretsmanager").create_secret(Name="bench", SecretString="bench")
+    (world.folder / "audio.wav").write_bytes(world.speak(TEXT, "wav"))
+    needs = {"BENCH_QUEUE_URL": queue, "BENCH_AUDIO": str(world.folder / "audio.wav")}
     for name in world.names:
         # One more, to warm the servers up, and one for finding out what the function uses.
         events = list(_events(world, name, runs + 2))
@@ -74,7 +84,7 @@ def _rows(world: Cloud, runs: int) -> Iterator[Sequence[str]]:
                 return worker(events[number])
 
         def floor(number: int, name: str = name, code: Path = code) -> Report:
-            with world.worker(name, code=code, BENCH_QUEUE_URL=queue) as worker:
+            with world.worker(name, code=code, **needs) as worker:
                 return worker({"text": TEXT.format(number=f"{name} {number}")})
 
         variants: dict[str, Callable[[int], Report]] = {"ours": ours, "floor": floor}
@@ -170,10 +180,11 @@ def smallest(seen: Report, app: Path) -> str:
     """A function that imports, makes and calls what the one that was seen did, and does nothing else."""
     services = list(dict.fromkeys(call.service for call in seen.calls if call.service != "vendor"))
     vendor = next((call.operation for call in seen.calls if call.service == "vendor"), None)
-    imports = [*dict.fromkeys(_third_party(seen, app)), "import os"]
+    imports = [*dict.fromkeys(_third_party(seen, app)), "import io", "import os"]
     clients = ["import boto3", "from botocore.config import Config", "session = boto3.session.Session()"]
     clients += [f"{name} = session.client({name!r}, config=Config(**{seen.clients[name]!r}))" for name in services]
     calls = [f"{name}.{CALLS[name]}" for name in services]
+    calls += [call for module, call in AUDIO_CALLS.items() if module in seen.modules]
     if vendor is not None:
         call = next(text for start, text in VENDOR_CALLS.items() if vendor.startswith(start))
         imports.append("import httpx")

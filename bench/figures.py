@@ -3,6 +3,7 @@
 import os
 import platform
 import statistics
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +25,16 @@ def interleaved(runs: int, variants: Mapping[str, Callable[[int], T]]) -> dict[s
 
 def median(values: Iterable[float]) -> float:
     return statistics.median(values)
+
+
+def cpu_ms(work: Callable[[], object], runs: int = 9) -> float:
+    """Milliseconds of CPU that something takes in this process."""
+    times = []
+    for _ in range(runs):
+        started = time.process_time()
+        work()
+        times.append((time.process_time() - started) * 1000)
+    return median(times)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

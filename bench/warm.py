@@ -2,15 +2,13 @@
 
 import io
 import json
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-import httpx
 import soundfile
 
 from bench.cloud import Cloud, Report, cloud
-from bench.figures import interleaved, median, table
+from bench.figures import cpu_ms, interleaved, median, table
 
 OURS_MS = 5.0
 DECODES = 1.5
@@ -120,15 +118,8 @@ def _cpu(world: Cloud, runs: int) -> Iterator[Sequence[str]]:
 
 def _decode_ms(world: Cloud, audio_format: str) -> float:
     """CPU of decoding the same speech once."""
-    url = f"{world.made.vendors['voiceai']}/api/v1/tts/speech"
-    body = {"text": _text(0, "decoded"), "audio_format": audio_format}
-    audio = httpx.post(url, headers={"Authorization": "Bearer key"}, json=body, trust_env=False).content
-    times = []
-    for _ in range(9):
-        started = time.process_time()
-        soundfile.read(io.BytesIO(audio), dtype="float32")
-        times.append((time.process_time() - started) * 1000)
-    return median(times)
+    audio = world.speak(_text(0, "decoded"), audio_format)
+    return cpu_ms(lambda: soundfile.read(io.BytesIO(audio), dtype="float32"))
 
 
 BARE = """
