@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from speech.settings import MARGIN_SECONDS, Settings
-from speech.vendors import VENDORS, vendor_class
+from speech.vendors import VENDORS, capabilities, keys_of, vendor_class
 from tests.template.translated import Document
 
 Resource = dict[str, Any]
@@ -515,6 +515,33 @@ def alarms_ring_when_work_is_stuck(stack: Stack) -> Iterator[str]:
 # ---------------------------------------------------------------- what others rely on
 
 
+def every_vendor_has_a_queue_of_its_own(stack: Stack) -> Iterator[str]:
+    for vendor in VENDORS:
+        queue = f"{vendor.capitalize()}Queue"
+        if queue not in stack.of("AWS::SQS::Queue"):
+            yield f"{queue} is missing"
+        if stack.readers(queue) != ["StartSegmentFunction"]:
+            yield f"StartSegmentFunction does not read {queue}"
+        for mapping in stack.mappings:
+            at_once = capabilities(vendor).concurrency
+            read = (mapping["BatchSize"], mapping.get("ScalingConfig", {}).get("MaximumConcurrency"))
+            if logical_id(mapping["EventSourceArn"]) == queue and read != (1, at_once):
+                yield f"{queue} is not read one by one, {at_once} at once"
+
+
+def whoever_knows_one_vendor_knows_them_all(stack: Stack) -> Iterator[str]:
+    for name, function in stack.functions.items():
+        told = function.get("Environment", {}).get("Variables", {})
+        for kind in ("QUEUE_URL", "BASE_URL"):
+            wanted = [f"{vendor.upper()}_{kind}" for vendor in VENDORS]
+            if any(each in told for each in wanted):
+                yield from (f"{name} is not told the {each}" for each in wanted if each not in told)
+    described = stack.of("AWS::SecretsManager::Secret")["VendorSecret"]["Description"]
+    for key in (key for vendor in VENDORS for key in keys_of(vendor)):
+        if key not in described:
+            yield f"VendorSecret does not say that it wants {key}"
+
+
 def parameters_and_outputs_are_as_agreed(stack: Stack) -> Iterator[str]:
     parameters = {
         **{f"{vendor.capitalize()}BaseUrl": vendor_class(vendor).base_url for vendor in VENDORS},
@@ -569,5 +596,7 @@ RULES: tuple[Rule, ...] = (
     the_api_has_the_agreed_routes,
     a_worker_is_dead_before_its_lease_ends,
     alarms_ring_when_work_is_stuck,
+    every_vendor_has_a_queue_of_its_own,
+    whoever_knows_one_vendor_knows_them_all,
     parameters_and_outputs_are_as_agreed,
 )

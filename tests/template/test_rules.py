@@ -235,6 +235,17 @@ BROKEN: dict[str, list[Breaking]] = {
         remove("ConvaiAgeAlarm"),
         put("ApiFaultsAlarm", TreatMissingData="breaching"),
     ],
+    "every_vendor_has_a_queue_of_its_own": [
+        remove("ConvaiQueue"),
+        remove("StartSegmentFunctionVoiceaiQueue"),
+        put("StartSegmentFunctionDifyQueue", BatchSize=2),
+        put("StartSegmentFunctionDifyQueue", ScalingConfig={"MaximumConcurrency": 50}),
+    ],
+    "whoever_knows_one_vendor_knows_them_all": [
+        untold("SweepFunction", "PLAYHT_QUEUE_URL"),
+        untold("StartSegmentFunction", "CREATIFY_BASE_URL"),
+        put("VendorSecret", Description="A JSON object of keys"),
+    ],
     "parameters_and_outputs_are_as_agreed": [
         a_parameter("DefaultVendor", Default="convai"),
         a_parameter("Surprise", Type="String"),

@@ -127,31 +127,3 @@ def test_the_defaults_of_the_template_are_those_of_the_settings() -> None:
     assert parameters["SegmentAttempts"] == settings.segment_attempts
     assert parameters["LeaseSeconds"] == settings.lease_seconds
     assert parameters["Local"] == "false"
-
-
-@pytest.mark.parametrize("vendor", vendors.VENDORS)
-def test_every_vendor_has_a_queue_of_its_own_read_with_the_concurrency_it_allows(vendor: str) -> None:
-    stack = the_stack()
-
-    (mapping,) = [
-        each for each in stack.mappings if logical_id(each["EventSourceArn"]) == f"{vendor.capitalize()}Queue"
-    ]
-
-    assert logical_id(mapping["FunctionName"]) == "StartSegmentFunction"
-    assert mapping["BatchSize"] == 1
-    assert mapping["ScalingConfig"]["MaximumConcurrency"] == vendors.capabilities(vendor).concurrency
-
-
-@pytest.mark.parametrize("vendor", vendors.VENDORS)
-def test_whoever_starts_segments_can_reach_every_vendors_queue(vendor: str) -> None:
-    senders = ["jobs_api", "ingest_upload", "ingest_message", "start_segment", "check_segment", "sweep"]
-
-    told = {sender: environment_of(sender).get(f"{vendor.upper()}_QUEUE_URL") for sender in senders}
-
-    assert set(told.values()) == {f"{vendor.capitalize()}Queue"}
-
-
-def test_the_vendor_secret_says_which_keys_it_wants() -> None:
-    described = sam_template()["Resources"]["VendorSecret"]["Properties"]["Description"]
-
-    assert [key for vendor in vendors.VENDORS for key in vendors.keys_of(vendor) if key not in described] == []
