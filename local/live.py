@@ -50,10 +50,12 @@ class Target:
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Target":
         """Raises NotReady, or UnknownVendor."""
         vendor = env.get("VENDOR", "")
-        names = keys_of(vendor)
+        names, known = keys_of(vendor), capabilities(vendor)
         missing = [name for name in names if not env.get(name)]
+        if known.voice_required and not known.lists_voices and not env.get("VOICE"):
+            missing.append("VOICE")
         if missing:
-            raise NotReady(f"Set {' and '.join(missing)} to ask {capabilities(vendor).title}.")
+            raise NotReady(f"Set {' and '.join(missing)} to ask {known.title}.")
         given = env.get(f"{vendor.upper()}_BASE_URL", "").rstrip("/")
         keys = {name: env[name] for name in names}
         return cls(vendor, given or vendor_class(vendor).base_url, keys, env.get("VOICE") or None, bool(given))

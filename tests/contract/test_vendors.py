@@ -546,7 +546,7 @@ def test_declaration_and_code_agree_about_how_audio_arrives(name: str) -> None:
     assert (code.read_callback is not Vendor.read_callback) == (Delivery.CALLBACK in delivery)
 
 
-@pytest.mark.parametrize("unknown", ["acme", "", "Convai", "base", "http", "../convai", "__init__"])
+@pytest.mark.parametrize("unknown", ["nobody", "", "Convai", "base", "http", "../convai", "__init__"])
 def test_an_unknown_vendor_is_refused_with_the_names_there_are(unknown: str) -> None:
     for ask in (vendor_class, capabilities, keys_of, check_request):
         with pytest.raises(UnknownVendor) as caught:

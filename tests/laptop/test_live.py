@@ -32,9 +32,9 @@ def live(emulator: Emulator, *, said: str = "", **env: str) -> subprocess.Comple
 @pytest.mark.parametrize("name", VENDORS)
 def test_every_delivery_is_asked_for_once_and_what_it_costs_is_said_before(name: str) -> None:
     with EMULATORS[name](**EMULATORS[name].in_tests) as emulator:
-        answer = live(emulator, YES="1")
+        answer = live(emulator, YES="1", VOICE=emulator.default_voice or "")
 
-        assert answer.returncode == 0, answer.stdout
+        assert answer.returncode == 0, answer.stdout + answer.stderr
         assert len(emulator.book) == len(ways(name))
         assert emulator.journal.undocumented == []
     times = len(ways(name))
