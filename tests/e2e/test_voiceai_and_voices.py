@@ -113,5 +113,5 @@ def test_what_creatify_has_left_is_told_through_the_gateway(own_stack: Stack) ->
     assert answer.status_code == 200
     assert answer.json()["credits"] > 0
     assert own_stack.api.get("/v1/vendors/voiceai").json()["credits"] is None
-    assert own_stack.api.get("/v1/vendors/acme").status_code == 404
+    assert own_stack.api.get("/v1/vendors/nobody").status_code == 404
     assert own_stack.api.get("/v1/voices", params={"vendor": "dify"}).status_code == 422

@@ -306,7 +306,7 @@ def test_a_voice_that_is_missing_and_has_no_default_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("fields", "error", "field"),
     [
-        ({"vendor": "acme"}, UnknownVendor, "vendor"),
+        ({"vendor": "nobody"}, UnknownVendor, "vendor"),
         ({"vendor": "convai", "speed": 1.5}, UnsupportedOption, "speed"),
         ({"vendor_options": {"colour": "red"}}, UnsupportedOption, "vendor_options.colour"),
         ({"webhook_url": "http://example.com/"}, InvalidRequest, "webhook_url"),

@@ -71,7 +71,7 @@ def test_a_message_without_a_request_id_is_known_by_what_sqs_calls_it(edge: Edge
         ('{"text": 1}', "invalid-request"),
         ('{"text": "Hello.", "colour": "red"}', "invalid-request"),
         ('{"text": " "}', "empty-text"),
-        ('{"text": "Hello.", "vendor": "acme"}', "unknown-vendor"),
+        ('{"text": "Hello.", "vendor": "nobody"}', "unknown-vendor"),
         ('{"text": "Hello.", "vendor": "convai", "speed": 2}', "unsupported-option"),
         ('{"text": "Hello.", "request_id": ""}', "invalid-request"),
         ('{"text": "Hello.", "request_id": 5}', "invalid-request"),

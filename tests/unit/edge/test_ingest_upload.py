@@ -433,7 +433,7 @@ def test_everything_that_is_wrong_is_said_at_once(edge: Edge) -> None:
 
 @pytest.mark.parametrize("option", ["vendor", "speed"])
 def test_what_the_vendor_cannot_do_fails_the_job_and_names_the_option(edge: Edge, option: str) -> None:
-    value = {"vendor": "acme", "speed": 1.5}[option]
+    value = {"vendor": "nobody", "speed": 1.5}[option]
     edge.inputs.drop(BUCKET, "voicedrop.json", json.dumps({"vendor": "convai", option: value}).encode())
 
     job = edge.drop("b.txt", "Hello there.")

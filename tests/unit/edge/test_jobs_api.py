@@ -175,7 +175,7 @@ def test_no_body_at_all_is_400(edge: Edge) -> None:
         ({"text": ""}, "empty-text", "text"),
         ({"text": "x " * 500_001}, "text-too-long", "text"),
         ({"text": "Hello.", "colour": "red"}, "invalid-request", "colour"),
-        ({"text": "Hello.", "vendor": "acme"}, "unknown-vendor", "vendor"),
+        ({"text": "Hello.", "vendor": "nobody"}, "unknown-vendor", "vendor"),
         ({"text": "Hello.", "vendor": "convai"}, "invalid-request", "voice"),
         ({"text": "Hello.", "format": "m4b"}, "invalid-request", "format"),
         ({"text": "Hello.", "sample_rate": 96_000}, "invalid-request", "sample_rate"),
