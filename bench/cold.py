@@ -57,7 +57,6 @@ def measure(runs: int) -> str:
     return f"""## Cold starts
 
 {ABOUT}
-
 {table(["function", "ours, ms", "smallest, ms", "ratio", "ratio of CPU", "our AWS calls", "clients"], rows)}
 
 Target: {TARGET}. Worst: {worst:.2f}.

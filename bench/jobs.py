@@ -75,7 +75,9 @@ jobs a second are a figure of the laptop, not of AWS.
 
 {by_function}
 
-Target: a ratio of {TARGET:g}. {verdict(mine, theirs, encoding)}
+Target: a ratio of {TARGET:g}.
+
+{verdict(mine, theirs, encoding)}
 """
 
 

@@ -69,10 +69,10 @@ def measure(runs: int) -> str:
         cpu, calls = list(_cpu(world, runs)), _calls(world)
     return f"""## A warm segment
 
-CPU of `start_segment` for a segment of {len(_text(0, "wav"))} characters of Voice.ai, in a warm process: all of the
+CPU of `start_segment` in a warm process, for a segment of {len(_text(0, "wav"))} characters of Voice.ai: all of the
 process's CPU, less what was spent inside botocore's calls (measured in place, in the same run), less what the same
-request to the same server costs with httpx alone. A decode is one
-`soundfile.read` of the segment's audio. The rest is ours; it should be under {OURS_MS:g} ms plus {DECODES:g} decodes.
+request to the same server costs with httpx alone. The rest is ours; it should be under {OURS_MS:g} ms plus {DECODES:g}
+decodes. A decode is one `soundfile.read` of the segment's audio.
 
 {table(["audio", "all, ms", "AWS calls, ms", "bare httpx, ms", "ours, ms", "a decode, ms", "allowed, ms"], cpu)}
 
