@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from moto import mock_aws
+from moto.core.botocore_stubber import BotocoreStubber
 
 from speech.aws.clients import Clients
 
@@ -46,10 +48,20 @@ TABLE_DEFINITION: dict[str, Any] = {
 """As in the template: a test compares the two."""
 
 
+_one_at_a_time = RLock()
+_answer = BotocoreStubber.__call__
+
+
+def _answer_alone(stubber: BotocoreStubber, *event: Any, **facts: Any) -> Any:
+    with _one_at_a_time:
+        return _answer(stubber, *event, **facts)
+
+
 @contextmanager
 def in_process_aws() -> Iterator[Clients]:
-    """The product's own clients on an empty moto."""
+    """The product's own clients on an empty moto, which takes one request at a time: it is not made for threads."""
     with pytest.MonkeyPatch.context() as patch, mock_aws():
+        patch.setattr(BotocoreStubber, "__call__", _answer_alone)
         patch.setenv("AWS_DEFAULT_REGION", REGION)
         patch.delenv("AWS_ENDPOINT_URL", raising=False)
         patch.delenv("AWS_PROFILE", raising=False)
