@@ -107,8 +107,8 @@ def accounted_for(result: Spoken, sold: Sequence[str], text: str) -> None:
     """I5, I20: a job of one segment is whole, and every purchase but the one that was needed is flagged."""
     assert heard(result.audio) == as_heard(text)
     assert len(sold) == result.job["cost"]["vendor_calls"] == len(result.attempts)
-    assert result.outcomes[-1] == "settled"
-    assert set(result.outcomes[:-1]) <= {"ambiguous"}
+    # A worker may die between storing the audio and writing that down: then it is found, and not bought again.
+    assert result.outcomes in (["settled"], ["ambiguous"], ["ambiguous", "settled"])
 
 
 def _check_manifest(manifest: Mapping[str, Any], job: Mapping[str, Any], seconds: float, rate: int) -> None:
