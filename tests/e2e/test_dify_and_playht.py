@@ -3,10 +3,12 @@
 import json
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
+from local.emulators import EMULATORS
 from tests.support.results import Spoken, completed
 from tests.support.stack import Stack, running, unique
 
@@ -21,16 +23,23 @@ CASES: Mapping[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One whose operator allows messages."""
-    with running(tmp_path_factory.mktemp("messages"), LEASE_SECONDS="20", DIFY_MESSAGE_IDS="true") as up:
-        up.emulator("dify").switch(messages={MESSAGE: "This is what the app had answered."})
-        yield up
+@pytest.fixture(scope="module", params=["emulated by the stack", "started apart"])
+def own_stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One whose operator allows messages; its vendors are its own, or servers that it is given the addresses of."""
+    with ExitStack() as servers:
+        given = {}
+        if request.param == "started apart":
+            for vendor in ("dify", "playht"):
+                given[f"{vendor.upper()}_BASE_URL"] = servers.enter_context(EMULATORS[vendor]()).url
+        folder = tmp_path_factory.mktemp("messages")
+        with running(folder, LEASE_SECONDS="20", DIFY_MESSAGE_IDS="true", **given) as up:
+            assert set(given.values()) <= set(up.facts["vendors"].values())
+            up.emulator("dify").switch(messages={MESSAGE: "This is what the app had answered."})
+            yield up
 
 
 @pytest.fixture(scope="module")
-def texts() -> dict[tuple[str, str], str]:
+def texts(own_stack: Stack) -> dict[tuple[str, str], str]:
     return {(case, way): unique(f"This is {case}, by {way}") for case in CASES for way in WAYS}
 
 
