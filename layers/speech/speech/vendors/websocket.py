@@ -5,7 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import httpcore
@@ -210,9 +210,8 @@ class Sockets:
             parse_uri(f"{scheme}://{host}:{target.port}{target.path}"), max_size=most(self._max_audio), logger=_NO_LOG
         )
         socket = Socket(self._connect(target), protocol, vendor=self._vendor, max_audio=self._max_audio)
-        try:
+        with ExitStack() as undo:
+            undo.callback(socket.close)
             socket.open(headers)
-        except BaseException:
-            socket.close()
-            raise
+            undo.pop_all()
         return socket
