@@ -340,14 +340,17 @@ def running(folder: Path, template: Path = ROOT / "template.yaml", /, **env: str
 
 
 def impatient_template(folder: Path, seconds: int) -> Path:
-    """The template, but what a dead function had received comes back after so many seconds, not six timeouts."""
+    """The template, but what a dead function had received comes back after so many seconds, not six timeouts.
+
+    And no more of a function than two at once: where they die all the time, it is starting them that takes long.
+    """
     folder.mkdir(parents=True)
     for code in ("functions", "layers"):
         (folder / code).symlink_to(ROOT / code)
-    text, count = re.subn(
-        r"VisibilityTimeout: \d+", f"VisibilityTimeout: {seconds}", (ROOT / "template.yaml").read_text()
-    )
-    assert count > 5
+    text = (ROOT / "template.yaml").read_text()
+    for pattern, value in ((r"(VisibilityTimeout:) \d+", seconds), (r"(MaximumConcurrency:) (\d+|!Ref \w+)", 2)):
+        text, count = re.subn(pattern, rf"\1 {value}", text)
+        assert count > 5
     (folder / "template.yaml").write_text(text)
     return folder / "template.yaml"
 
