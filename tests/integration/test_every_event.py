@@ -1,0 +1,183 @@
+"""The functions themselves, wired as they are deployed, on the very events in `events/` and on AWS in this process."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from local.emulators import EMULATORS
+from speech.apikeys import new_key
+from speech.aws.clients import Clients
+from speech.bootstrap import Services, services
+from tests.fakes.aws import (
+    AUDIO_BUCKET,
+    TABLE,
+    TEXTS_BUCKET,
+    WORK_BUCKET,
+    create_bucket,
+    create_queues,
+    create_table,
+    in_process_aws,
+)
+from tests.support.edge import ROOT, Context, event, function
+
+pytestmark = pytest.mark.filterwarnings("ignore:No application metrics:UserWarning")
+
+RECEIVERS: Mapping[str, tuple[str, ...]] = {
+    "ingest_upload": ("s3_put", "s3_multipart", "s3_test", "s3_delete", "s3_eventbridge", "s3_sns"),
+    "ingest_message": ("request_message",),
+    "jobs_api": ("api_post_job", "api_get_job", "api_list_jobs", "api_list_vendors", "api_unknown_address"),
+    "vendor_callback": ("creatify_callback",),
+    "start_segment": ("start_segment",),
+    "check_segment": ("check_segment",),
+    "assemble_audio": ("assemble_audio",),
+    "deliver_event": ("deliver_event",),
+    "close_failed_job": ("dead_letter",),
+    "sweep": ("schedule",),
+}
+QUEUES = ("voiceai", "convai", "creatify", "dify", "playht", "checks", "assembly", "deliveries")
+API = ("jobs_api", "vendor_callback")
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """AWS in this process, and the functions' view of it."""
+
+    clients: Clients
+    queues: Mapping[str, str]
+
+    def call(self, folder: str, sent: Mapping[str, Any]) -> Any:
+        """Call a function as Lambda does."""
+        return function(folder).handler(dict(sent), Context())
+
+    def messages(self, queue: str) -> list[dict[str, Any]]:
+        """What is on a queue, taken from it, as records of the sample event that carries the like."""
+        answer = self.clients.sqs.receive_message(QueueUrl=self.queues[queue], MaxNumberOfMessages=10)
+        (sample,) = event("start_segment")["Records"]
+        return [{**sample, "messageId": each["MessageId"], "body": each["Body"]} for each in answer.get("Messages", [])]
+
+    def call_with_messages(self, folder: str, queue: str) -> Any:
+        return self.call(folder, {"Records": self.messages(queue)})
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    """Everything that the template makes, empty, and Voice.ai's emulator."""
+    with in_process_aws() as clients, EMULATORS["voiceai"]() as voiceai:
+        create_table(clients.dynamodb)
+        for name in (TEXTS_BUCKET, AUDIO_BUCKET, WORK_BUCKET):
+            create_bucket(clients.s3, name, versioned=name != WORK_BUCKET)
+        queues = create_queues(clients.sqs, *QUEUES)
+        secrets = {
+            name: clients.secrets.create_secret(Name=name, SecretString=value)["ARN"]
+            for name, value in (("vendors", '{"VOICEAI_API_KEY": "vk_test"}'), ("signing", "s" * 48))
+        }
+        environment = {
+            "JOBS_TABLE": TABLE,
+            "TEXTS_BUCKET": TEXTS_BUCKET,
+            "AUDIO_BUCKET": AUDIO_BUCKET,
+            "WORK_BUCKET": WORK_BUCKET,
+            "VENDOR_SECRET_ARN": secrets["vendors"],
+            "SIGNING_SECRET_ARN": secrets["signing"],
+            "EVENT_BUS_NAME": "default",
+            "CALLBACK_BASE_URL": "https://speech.example",
+            "VOICEAI_BASE_URL": voiceai.url,
+            "LOCAL": "true",
+            **{f"{name.upper()}_QUEUE_URL": url for name, url in queues.items()},
+        }
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        services.cache_clear()
+        yield Cloud(clients, queues)
+        services.cache_clear()
+
+
+def with_a_key(sent: dict[str, Any]) -> dict[str, Any]:
+    """A sample request with a genuine API key."""
+    here: Services = services()
+    token, record = new_key(pepper=here.keys.signing_key(), env="test", now=here.clock.now())
+    here.store.put_api_key(record)
+    return {**sent, "headers": {**sent["headers"], "authorization": f"Bearer {token}"}}
+
+
+def test_every_sample_event_has_its_function() -> None:
+    files = {path.stem for path in (ROOT / "events").glob("*.json")}
+    folders = {path.parent.name for path in (ROOT / "functions").glob("*/app.py")}
+
+    assert {name for names in RECEIVERS.values() for name in names} == files
+    assert set(RECEIVERS) == folders
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [(folder, name) for folder, names in RECEIVERS.items() for name in names if folder not in API]
+)
+def test_every_sample_event_is_taken_and_none_comes_back(cloud: Cloud, folder: str, name: str) -> None:
+    """A5, A14: also what is about a job or a file that nobody knows."""
+    answer = cloud.call(folder, event(name))
+
+    assert answer == (None if folder == "sweep" else {"batchItemFailures": []})
+
+
+@pytest.mark.parametrize("name", RECEIVERS["jobs_api"])
+def test_every_sample_request_is_answered(cloud: Cloud, name: str) -> None:
+    answer = cloud.call("jobs_api", with_a_key(event(name)))
+
+    expected = {"api_post_job": 202, "api_get_job": 404, "api_unknown_address": 404}.get(name, 200)
+    assert answer["statusCode"] == expected
+    assert json.loads(answer["body"])
+
+
+def test_a_sample_callback_is_not_ours_and_is_told_so(cloud: Cloud) -> None:
+    """D5."""
+    answer = cloud.call("vendor_callback", event("creatify_callback"))
+
+    assert answer["statusCode"] == 404
+    assert cloud.messages("checks") == []
+
+
+def test_a_request_goes_all_the_way_through_the_functions(cloud: Cloud) -> None:
+    posted = cloud.call("jobs_api", with_a_key(event("api_post_job")))
+
+    answers = [
+        cloud.call_with_messages(folder, queue)
+        for folder, queue in (
+            ("start_segment", "voiceai"),
+            ("assemble_audio", "assembly"),
+            ("deliver_event", "deliveries"),
+        )
+    ]
+
+    asked = {**event("api_get_job"), "rawPath": posted["headers"]["Location"]}
+    asked["requestContext"]["http"]["path"] = asked["rawPath"]
+    job = json.loads(cloud.call("jobs_api", with_a_key(asked))["body"])
+    assert answers == [{"batchItemFailures": []}] * 3
+    assert job["status"] == "completed"
+    audio = cloud.clients.s3.head_object(Bucket=AUDIO_BUCKET, Key=f"jobs/{job['id']}.{job['format']}")
+    assert audio["ContentLength"] == job["audio"]["bytes"]
+
+
+def test_of_a_batch_only_what_failed_comes_back(cloud: Cloud) -> None:
+    """A15."""
+    cloud.call("jobs_api", with_a_key(event("api_post_job")))
+    (right,) = cloud.messages("voiceai")
+    wrong = {**right, "messageId": "wrong", "body": "no message of ours"}
+
+    answer = cloud.call("start_segment", {"Records": [wrong, right]})
+
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "wrong"}]}
+    assert len(cloud.messages("assembly")) == 1
+
+
+def test_a_dead_letter_ends_its_job(cloud: Cloud) -> None:
+    """I15."""
+    posted = cloud.call("jobs_api", with_a_key(event("api_post_job")))
+    records = cloud.messages("voiceai")
+
+    answer = cloud.call("close_failed_job", {"Records": records})
+
+    job = services().store.get("default", json.loads(posted["body"])["id"])
+    assert answer == {"batchItemFailures": []}
+    assert job is not None
+    assert (job.status.value, (job.problem or {})["code"]) == ("failed", "processing-failed")
