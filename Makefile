@@ -24,7 +24,7 @@ SAM_BUILD = RUNTIME=$(RUNTIME) ARCH=$(ARCH) PYTHON=$(BIN)/python $(BIN)/sam buil
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 # ---------------------------------------------------------------- hear it
 
@@ -33,7 +33,7 @@ demo: $(VENV)/local ## speak a text into out/: TEXT=path VENDOR=name VOICE=id FO
 	@$(RUN) local.demo
 
 .PHONY: up
-up: $(VENV)/local ## the whole stack on this machine, until Ctrl-C
+up: $(VENV)/local ## the whole stack on this machine, until Ctrl-C: POLICY=policy.json
 	@exec env $(RUN) local.up
 
 # ---------------------------------------------------------------- trust it
@@ -80,6 +80,11 @@ PARAMETERS = $(shell $(BIN)/python -c "import tomllib; \
 key: $(VENV)/local ## make an API key in a deployed stack: STACK=name
 	@test -n "$(STACK)" || { echo "Which stack? make key STACK=name" >&2; exit 2; }
 	@$(RUN) local.make_key "$(STACK)"
+
+.PHONY: configure
+configure: $(VENV)/local ## put a policy in force in a deployed stack, or print it: STACK=name FILE=policy.json
+	@test -n "$(STACK)" || { echo "Which stack? make configure STACK=name FILE=policy.json" >&2; exit 2; }
+	@$(RUN) local.configure "$(STACK)" $(if $(FILE),"$(FILE)")
 
 # ---------------------------------------------------------------- keep it
 

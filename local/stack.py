@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from boto3.session import Session
 
+    from speech.policy import Policy
+
 SWEEP_SECONDS = 5.0
 
 VENDOR_SECRET = "VendorSecret"  # noqa: S105 - a logical id of the template
@@ -199,6 +201,7 @@ async def created(
     api_url: str,
 ) -> Cloud:
     """Start the servers and make in moto what the template describes."""
+    policy = _policy(env)
     moto = _Server("moto", [sys.executable, "-m", "local.moto_server"], stack_dir, household)
     await moto.start()
     vendors = _vendors(template_path, env, stack_dir, household)
@@ -218,6 +221,8 @@ async def created(
         wiring = translated.wiring()
         _create_resources(session, translated, endpoint)
         api_key = _make_api_key(session, endpoint, wiring.outputs["JobsTable"], arns[SIGNING_SECRET])
+        if policy is not None:
+            _put_policy(session, endpoint, wiring.outputs["JobsTable"], policy)
         return Cloud(wiring, endpoint, urls, api_key, (moto, *vendors.servers))
 
     return await asyncio.to_thread(create)
@@ -386,6 +391,28 @@ def _make_api_key(session: "Session", endpoint: str, table: str, signing_secret:
     token, record = new_key(pepper=keys.signing_key(), env="laptop", now=int(time.time() * 1000))
     DynamoJobStore(_client(session, "dynamodb", endpoint), table).put_api_key(record)
     return token
+
+
+def _policy(env: Mapping[str, str]) -> "Policy | None":
+    """The policy of the file that `POLICY` names, if it names one."""
+    if not env.get("POLICY"):
+        return None
+    _with_package()
+    from local.configure import read_policy
+    from speech.errors import SpeechError
+
+    try:
+        return read_policy(Path(env["POLICY"]))
+    except SpeechError as error:
+        raise StackFailed(f"POLICY={env['POLICY']}: {error.detail}") from error
+    except OSError as error:
+        raise StackFailed(f"POLICY={env['POLICY']}: {error.strerror}") from error
+
+
+def _put_policy(session: "Session", endpoint: str, table: str, policy: "Policy") -> None:
+    from speech.aws.dynamo import DynamoPolicies
+
+    DynamoPolicies(_client(session, "dynamodb", endpoint), table).put(policy)
 
 
 def _publish(path: Path, facts: Facts) -> None:

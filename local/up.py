@@ -1,8 +1,8 @@
 """`make up`: the laptop cloud in the foreground, until SIGINT or SIGTERM. `python -m local.up`
 
 Environment: STACK_DIR, <VENDOR>_BASE_URL and the vendors' keys, CALLBACK_BASE_URL, DEFAULT_VENDOR, DEFAULT_VOICES,
-JOB_DEADLINE_SECONDS, SEGMENT_ATTEMPTS, LEASE_SECONDS, SWEEP_SECONDS; INVOCATIONS_LOG names a file that gets a line
-of JSON for every invocation.
+JOB_DEADLINE_SECONDS, SEGMENT_ATTEMPTS, LEASE_SECONDS, SWEEP_SECONDS; POLICY names the file of a policy, INVOCATIONS_LOG
+one that gets a line of JSON for every invocation.
 """
 
 import argparse

@@ -17,7 +17,15 @@ from tests.fakes.builders import (
 )
 from tests.fakes.clock import NOW, FakeClock
 from tests.fakes.jobs import FakeJobStore
-from tests.fakes.outside import FakeCache, FakeDispatcher, FakeEventBus, FakeKeys, FakeWebhookSender, Sent
+from tests.fakes.outside import (
+    FakeCache,
+    FakeDispatcher,
+    FakeEventBus,
+    FakeKeys,
+    FakePolicies,
+    FakeWebhookSender,
+    Sent,
+)
 from tests.fakes.stores import FakeInputStore, FakeResultStore, FakeSegmentStore, FakeTextStore
 
 if TYPE_CHECKING:
@@ -28,6 +36,7 @@ if TYPE_CHECKING:
         ports.Clock,
         ports.JobStore,
         ports.Cache,
+        ports.Policies,
         ports.TextStore,
         ports.SegmentStore,
         ports.InputStore,
@@ -40,6 +49,7 @@ if TYPE_CHECKING:
         FakeClock(),
         FakeJobStore(),
         FakeCache(),
+        FakePolicies(),
         FakeTextStore(),
         FakeSegmentStore(),
         FakeInputStore(),
@@ -60,6 +70,7 @@ __all__ = [
     "FakeInputStore",
     "FakeJobStore",
     "FakeKeys",
+    "FakePolicies",
     "FakeResultStore",
     "FakeSegmentStore",
     "FakeTextStore",

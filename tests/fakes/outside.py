@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from speech.messages import AssembleAudio, CheckSegment, DeliverEvent, Message, StartSegment
+from speech.policy import Policy
 from tests.fakes.clock import FakeClock
 from tests.fakes.faults import Faulty
 
@@ -72,6 +73,20 @@ class FakeCache(Faulty):
         with self._call("remember"):
             if len(data) <= 900_000:
                 self._kept[tenant, name] = (data, (self._clock.now() // 1000 + seconds) * 1000)
+
+
+class FakePolicies(Faulty):
+    def __init__(self, policy: Policy | None = None) -> None:
+        super().__init__()
+        self._policy = policy or Policy()
+
+    def policy(self) -> Policy:
+        with self._call("policy"):
+            return self._policy
+
+    def put(self, policy: Policy) -> None:
+        with self._call("put"):
+            self._policy = policy
 
 
 class FakeKeys(Faulty):

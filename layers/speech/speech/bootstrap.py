@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         InputStore,
         JobStore,
         Keys,
+        Policies,
         ResultStore,
         SegmentStore,
         TextStore,
@@ -103,6 +104,12 @@ class Services:
         from speech.aws.dynamo import DynamoCache
 
         return DynamoCache(self._clients.dynamodb, self.settings.jobs_table)
+
+    @cached_property
+    def policies(self) -> "Policies":
+        from speech.aws.dynamo import DynamoPolicies
+
+        return DynamoPolicies(self._clients.dynamodb, self.settings.jobs_table)
 
     @_late
     def texts(self) -> "TextStore":

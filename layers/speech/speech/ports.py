@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from speech.jobs import Job, Progress
 from speech.messages import AssembleAudio, CheckSegment, DeliverEvent, StartSegment
+from speech.policy import Policy
 from speech.segments import Segment, SegmentAudio
 
 
@@ -154,6 +155,18 @@ class Cache(Protocol):
 
     def remember(self, tenant: str, name: str, data: bytes, *, seconds: int) -> None:
         """Keep it for that long, in place of what was there. Megabytes are not kept."""
+        ...
+
+
+class Policies(Protocol):
+    """What the operator decides without a deploy."""
+
+    def policy(self) -> Policy:
+        """What is in force, at most a minute old. Where it cannot be read, the last one that could, or an empty one."""
+        ...
+
+    def put(self, policy: Policy) -> None:
+        """Put another one in force, within a minute everywhere."""
         ...
 
 

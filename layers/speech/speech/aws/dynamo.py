@@ -1,5 +1,6 @@
 """The truth in DynamoDB: one table, a row per entity, each arrow one conditional write."""
 
+import json
 import secrets
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,10 +14,13 @@ from botocore.exceptions import ClientError
 from speech.aws.clock import SystemClock
 from speech.aws.faults import code_of, translated
 from speech.aws.rows import Row, decode, encode
-from speech.errors import CorruptRow, StaleWrite, StoreUnavailable
+from speech.errors import CorruptRow, InvalidRequest, StaleWrite, StoreUnavailable
 from speech.jobs import Job, Progress
+from speech.observability import count, logger
+from speech.policy import Policy
 from speech.ports import ApiKeyRecord, Clock, Delivery, Due
 from speech.segments import Segment
+from speech.settings import TENANT
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -32,6 +36,9 @@ RETENTION_SECONDS = 90 * 86_400
 """How long a row outlives its last write, or the time it comes due. Nothing relies on it being gone."""
 
 READS_OF_UNPROCESSED_KEYS = 3
+
+POLICY_MAX_AGE_MS = 60_000
+POLICY_KEY: "_Key" = {"pk": {"S": f"{TENANT}#policy"}, "sk": {"S": "policy"}}
 
 PART_BYTES = 90_000
 MOST_PARTS = 10
@@ -386,6 +393,54 @@ class DynamoCache:
     def _part(self, tenant: str, name: str, number: int) -> Mapping[str, Any] | None:
         with translated():
             return self._client.get_item(TableName=self._table, Key=_cache_key(tenant, name, number)).get("Item")
+
+
+class DynamoPolicies:
+    """The policy in a row of the same table, as JSON in one attribute; the newest good one is kept in memory.
+
+    Ages go by the wall clock: a restored environment has a new one, and its monotonic clock does not.
+    """
+
+    def __init__(self, client: "DynamoDBClient", table: str, *, clock: Clock | None = None) -> None:
+        self._client = client
+        self._table = table
+        self._clock = clock or SystemClock()
+        self._policy = Policy()
+        self._body = ""
+        self._read_at: int | None = None
+
+    def policy(self) -> Policy:
+        if self._read_at is None or not 0 <= self._clock.now() - self._read_at < POLICY_MAX_AGE_MS:
+            self._read()
+        return self._policy
+
+    def put(self, policy: Policy) -> None:
+        body = json.dumps(policy.to_json(), separators=(",", ":"))
+        with translated():
+            self._client.put_item(TableName=self._table, Item={**POLICY_KEY, "policy": {"S": body}})
+        self._read_at = None
+
+    def _read(self) -> None:
+        try:
+            with translated():
+                row = self._client.get_item(TableName=self._table, Key=POLICY_KEY).get("Item", {})
+            self._take(row)
+        except (StoreUnavailable, ClientError):
+            count("PolicyUnreadable")
+            logger.warning("policy not read; the last one stays in force")
+        # Also after a failure: a table that is busy is not asked again by every event.
+        self._read_at = self._clock.now()
+
+    def _take(self, row: Mapping[str, Any]) -> None:
+        body = row.get("policy", {}).get("S", "{}")
+        if body == self._body:
+            return
+        try:
+            self._policy = Policy.parse(json.loads(body), strict=False)
+            self._body = body
+        except (ValueError, RecursionError, InvalidRequest):
+            count("PolicyUnreadable")
+            logger.error("policy not understood; the last one stays in force")
 
 
 _REFUSED = "ConditionalCheckFailedException"
