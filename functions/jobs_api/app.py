@@ -20,6 +20,7 @@ app = APIGatewayHttpResolver()
 METHODS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"/v1/jobs"), "GET, HEAD, OPTIONS, POST"),
     (re.compile(r"/v1/jobs/\w+"), "GET, HEAD, OPTIONS"),
+    (re.compile(r"/v1/jobs/\w+/cancel"), "OPTIONS, POST"),
     (re.compile(r"/v1/vendors"), "GET, HEAD, OPTIONS"),
     (re.compile(r"/v1/vendors/\w+"), "GET, HEAD, OPTIONS"),
     (re.compile(r"/v1/voices"), "GET, HEAD, OPTIONS"),
@@ -52,6 +53,13 @@ def post_job() -> Response[str]:
 def get_job(job_id: str) -> Response[str]:
     job = services().read_job.by_id(app.context["tenant"], job_id)
     return answer(200, services().read_job.resource(job), _again(job.is_terminal))
+
+
+@app.post("/v1/jobs/<job_id>/cancel", middlewares=[needs(WRITE)])
+def cancel_job(job_id: str) -> Response[str]:
+    job = services().cancel_job(services().read_job.by_id(app.context["tenant"], job_id))
+    logger.info("job cancelled", extra={"job_id": job.id})
+    return answer(200, services().read_job.resource(job))
 
 
 @app.get("/v1/jobs", middlewares=[needs(READ)])

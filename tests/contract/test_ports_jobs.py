@@ -499,3 +499,31 @@ def test_a_job_and_what_is_to_be_told_of_it_are_read_together(store: JobStore) -
     assert store.job_and_delivery(job.tenant, job.id) == (job, delivery)
     assert store.job_and_delivery(other.tenant, other.id) == (other, None)
     assert store.job_and_delivery(job.tenant, "job_nobody") == (None, None)
+
+
+def test_many_segments_are_written_at_once_but_for_those_that_moved(store: JobStore) -> None:
+    """F6: a cancelled job's segments are stopped together, and whoever was faster keeps its row."""
+    rows = [a_segment(index=index) for index in range(205)]
+    store.create(a_job(segments_total=205), rows[:90])
+    store.add_segments(rows[90:])
+    moved = {index: segments.claim(rows[index], now=NOW, lease_ms=1_000) for index in (0, 101, 204)}
+    for segment in moved.values():
+        store.save_segment(segment)
+
+    store.save_segments([segments.postpone(row, due_at=None) for row in rows])
+
+    after = list(store.segments(TENANT, JOB_ID))
+    assert [row.index for row in after if row.due_at is not None] == sorted(moved)
+    assert {row.index: row for row in after if row.due_at is not None} == moved
+    assert {row.rev for row in after} == {2}
+
+
+def test_a_segment_that_was_fenced_off_cannot_be_claimed_any_more(store: JobStore) -> None:
+    """I11, I7."""
+    pending = a_segment()
+    store.create(a_job(), [pending])
+
+    store.save_segments([segments.stop(pending, now=NOW, problem=a_problem())])
+
+    with pytest.raises(StaleWrite):
+        store.save_segment(segments.claim(pending, now=NOW, lease_ms=1_000))

@@ -1,6 +1,7 @@
 """The truth in memory: a job store with the conditions of the real one, and nothing of its network."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from speech.errors import StaleWrite
@@ -95,6 +96,13 @@ class FakeJobStore(Faulty):
         with self._call("save_segment"):
             self._expect(self._of(segment).get(segment.index), segment)
             self.put(segment)
+
+    def save_segments(self, segments: Sequence[Segment]) -> None:
+        with self._call("save_segments"):
+            for segment in segments:
+                with suppress(StaleWrite):
+                    self._expect(self._of(segment).get(segment.index), segment)
+                    self.put(segment)
 
     def store_only(self, job: Job, segment: Segment) -> None:
         with self._call("store_only"):

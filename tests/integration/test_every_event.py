@@ -28,7 +28,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:No application metrics:UserWarni
 RECEIVERS: Mapping[str, tuple[str, ...]] = {
     "ingest_upload": ("s3_put", "s3_multipart", "s3_test", "s3_delete", "s3_eventbridge", "s3_sns"),
     "ingest_message": ("request_message",),
-    "jobs_api": ("api_post_job", "api_get_job", "api_list_jobs", "api_list_vendors", "api_unknown_address"),
+    "jobs_api": (
+        "api_post_job",
+        "api_get_job",
+        "api_cancel_job",
+        "api_list_jobs",
+        "api_list_vendors",
+        "api_unknown_address",
+    ),
     "vendor_callback": ("creatify_callback",),
     "start_segment": ("start_segment",),
     "check_segment": ("check_segment",),
@@ -124,7 +131,9 @@ def test_every_sample_event_is_taken_and_none_comes_back(cloud: Cloud, folder: s
 def test_every_sample_request_is_answered(cloud: Cloud, name: str) -> None:
     answer = cloud.call("jobs_api", with_a_key(event(name)))
 
-    expected = {"api_post_job": 202, "api_get_job": 404, "api_unknown_address": 404}.get(name, 200)
+    expected = {"api_post_job": 202, "api_get_job": 404, "api_cancel_job": 404, "api_unknown_address": 404}.get(
+        name, 200
+    )
     assert answer["statusCode"] == expected
     assert json.loads(answer["body"])
 

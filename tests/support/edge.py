@@ -15,7 +15,9 @@ from speech.apikeys import SCOPES, new_key
 from speech.jobs import Job
 from speech.settings import Settings
 from speech.usecases.accept_job import AcceptJob
+from speech.usecases.cancel_job import CancelJob
 from speech.usecases.check_api_key import CheckApiKey
+from speech.usecases.finish_job import FinishJob
 from speech.usecases.ingest_message import IngestMessage
 from speech.usecases.ingest_upload import IngestUpload
 from speech.usecases.list_vendors import ListVendors
@@ -99,6 +101,7 @@ class Edge:
         self.accept_job = AcceptJob(self.store, self.texts, self.dispatcher, self.clock, self.settings, vendors)
         self.post_job = PostJob(self.accept_job)
         self.read_job = ReadJob(self.store, self.results)
+        self.cancel_job = CancelJob(self.store, FinishJob(self.store, self.dispatcher, self.clock, self.settings))
         self.list_vendors = ListVendors(vendors, self.settings)
         self.list_voices = ListVoices(vendors, self.vendor, self.cache, self.settings)
         self.read_vendor = ReadVendor(vendors, self.list_vendors, self.vendor)

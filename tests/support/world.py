@@ -14,6 +14,7 @@ from speech.messages import AssembleAudio, CheckSegment, DeliverEvent, StartSegm
 from speech.segments import Segment, SegmentStatus
 from speech.settings import TENANT, Settings
 from speech.usecases.assemble_audio import AssembleAudioUseCase
+from speech.usecases.cancel_job import CancelJob
 from speech.usecases.check_segment import CheckSegmentUseCase
 from speech.usecases.close_failed_job import CloseFailedJob
 from speech.usecases.deliver_event import DeliverEventUseCase
@@ -154,6 +155,7 @@ class World:
             capabilities=lambda _: self._vendor("").capabilities,
             **common,
         )
+        self.cancel = CancelJob(self.store, self.finish)
         self.refused: list[str] = []
         self.close = CloseFailedJob(
             store=self.store,

@@ -464,6 +464,7 @@ def the_api_has_the_agreed_routes(stack: Stack) -> Iterator[str]:
         "post /v1/jobs": "JobsApiFunction",
         "get /v1/jobs": "JobsApiFunction",
         "get /v1/jobs/{id}": "JobsApiFunction",
+        "post /v1/jobs/{id}/cancel": "JobsApiFunction",
         "get /v1/vendors": "JobsApiFunction",
         "get /v1/vendors/{name}": "JobsApiFunction",
         "get /v1/voices": "JobsApiFunction",

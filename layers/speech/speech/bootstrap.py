@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from speech.usecases.accept_job import AcceptJob
     from speech.usecases.assemble_audio import AssembleAudioUseCase
+    from speech.usecases.cancel_job import CancelJob
     from speech.usecases.check_api_key import CheckApiKey
     from speech.usecases.check_segment import CheckSegmentUseCase
     from speech.usecases.close_failed_job import CloseFailedJob
@@ -205,6 +206,12 @@ class Services:
         from speech.usecases.post_job import PostJob
 
         return PostJob(self.accept_job)
+
+    @cached_property
+    def cancel_job(self) -> "CancelJob":
+        from speech.usecases.cancel_job import CancelJob
+
+        return CancelJob(self.store, self._finish)
 
     @cached_property
     def check_api_key(self) -> "CheckApiKey":

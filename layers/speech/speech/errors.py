@@ -134,6 +134,17 @@ class DeadlineExceeded(SpeechError):
     status = 504
 
 
+class JobEnded(SpeechError):
+    """Why a segment was given up: its job had ended, and nobody waits for its audio."""
+
+    code = "job-ended"
+    title = "The job had ended"
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__("The job ended before the vendor's answer was known.")
+
+
 class ProcessingFailed(SpeechError):
     code = "processing-failed"
     title = "The job could not be processed"

@@ -179,6 +179,11 @@ def fail(job: Job, problem: dict[str, Any], *, cost: Cost, now: int) -> Job:
     )
 
 
+def cancel(job: Job, *, cost: Cost, now: int) -> Job:
+    """→ cancelled: somebody wants no more of it."""
+    return _moved(job, JobStatus.CANCELLED, now, cost=cost, due_at=None, lease_token=None, lease_until=None)
+
+
 def cost_of(segments: Iterable[Segment]) -> Cost:
     """What the attempts of these segments came to, as far as anyone knows."""
     calls = 0

@@ -103,6 +103,10 @@ class JobStore(Protocol):
         """Write a segment whose row still has revision `segment.rev - 1`."""
         ...
 
+    def save_segments(self, segments: Sequence[Segment]) -> None:
+        """As `save_segment`, a hundred in one transaction; rows that have moved meanwhile stay as they are."""
+        ...
+
     def store_only(self, job: Job, segment: Segment) -> None:
         """Write a job and its only segment, both following their rows, and count the segment, in one transaction."""
         ...

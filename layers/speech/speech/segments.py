@@ -304,3 +304,20 @@ def fail(
         problem=problem,
         attempts=_closed(segment, now, outcome, **facts),
     )
+
+
+def stop(segment: Segment, *, now: int, problem: dict[str, Any]) -> Segment:
+    """Its job has ended: nothing more is bought or asked for. What an open call came to, nobody will know.
+
+    A pending segment stays so, one revision later: whoever was about to claim it is fenced off.
+    """
+    if segment.status is SegmentStatus.PENDING:
+        return postpone(segment, due_at=None)
+    return fail(segment, now=now, outcome=Outcome.AMBIGUOUS, problem=problem)
+
+
+def is_stopped(segment: Segment, *, now: int) -> bool:
+    """Whether `stop` has nothing to do, or not yet: who holds a live lease writes down what became of the call."""
+    if segment.status is SegmentStatus.CALLING:
+        return (segment.lease_until or 0) > now
+    return segment.is_terminal or (segment.status is SegmentStatus.PENDING and segment.due_at is None)

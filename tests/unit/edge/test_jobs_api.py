@@ -239,7 +239,7 @@ def test_no_body_is_ever_our_fault(body: bytes) -> None:
 # --- Keys ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["api_post_job", "api_get_job", "api_list_jobs", "api_list_vendors"])
+@pytest.mark.parametrize("name", ["api_post_job", "api_get_job", "api_cancel_job", "api_list_jobs", "api_list_vendors"])
 def test_nothing_is_done_without_a_key(edge: Edge, name: str) -> None:
     """T1"""
     without = request(name, None)
@@ -253,13 +253,73 @@ def test_nothing_is_done_without_a_key(edge: Edge, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "scope"),
-    [("api_post_job", READ), ("api_get_job", WRITE), ("api_list_jobs", WRITE), ("api_list_vendors", WRITE)],
+    [
+        ("api_post_job", READ),
+        ("api_cancel_job", READ),
+        ("api_get_job", WRITE),
+        ("api_list_jobs", WRITE),
+        ("api_list_vendors", WRITE),
+    ],
 )
 def test_a_key_without_the_scope_is_403(edge: Edge, name: str, scope: str) -> None:
     """T1"""
     answer = edge.call("jobs_api", request(name, edge.an_api_key(scope)))
 
     problem(answer, 403, "forbidden")
+
+
+# --- Cancel ----------------------------------------------------------------------------------
+
+
+def cancel(edge: Edge, job_id: str = JOB_ID, **changes: Any) -> dict[str, Any]:
+    path = f"/v1/jobs/{job_id}/cancel"
+    return edge.call("jobs_api", request("api_cancel_job", edge.an_api_key(), path=path, **changes))
+
+
+def test_f6_a_cancelled_job_is_answered_and_the_same_again(edge: Edge) -> None:
+    job_id = json.loads(post(edge)["body"])["id"]
+
+    answers = [cancel(edge, job_id), cancel(edge, job_id)]
+
+    assert [answer["statusCode"] for answer in answers] == [200, 200]
+    assert answers[0]["body"] == answers[1]["body"]
+    assert set(json.loads(answers[0]["body"])) == RESOURCE_KEYS
+    assert json.loads(answers[0]["body"])["status"] == "cancelled"
+    assert "Retry-After" not in answers[0]["headers"]
+    assert json.loads(get(edge, f"/v1/jobs/{job_id}")["body"])["status"] == "cancelled"
+
+
+def test_f6_the_key_of_a_cancelled_request_finds_the_cancelled_job(edge: Edge) -> None:
+    """A8: trying again needs a new key."""
+    cancel(edge, json.loads(post(edge)["body"])["id"])
+
+    again = post(edge)
+
+    assert (again["statusCode"], json.loads(again["body"])["status"]) == (202, "cancelled")
+
+
+@pytest.mark.parametrize("status", [JobStatus.COMPLETED, JobStatus.FAILED])
+def test_a_job_that_has_ended_otherwise_answers_a_cancel_with_409(edge: Edge, status: JobStatus) -> None:
+    edge.store.put(a_job(status=status, due_at=None))
+
+    body = problem(cancel(edge), 409, "illegal-transition")
+
+    assert status.value in body["detail"]
+
+
+@pytest.mark.parametrize("job_id", [JOB_ID, "x", "job_" + "Z" * 26])
+def test_a_cancel_of_what_is_not_there_is_404(edge: Edge, job_id: str) -> None:
+    problem(cancel(edge, job_id), 404, "job-not-found")
+
+
+def test_a_cancel_of_another_tenants_job_is_404_and_changes_nothing(edge: Edge) -> None:
+    """T2, I13"""
+    theirs = a_job(tenant="acme")
+    edge.store.put(theirs)
+
+    problem(cancel(edge), 404, "job-not-found")
+
+    assert edge.only_job() == theirs
 
 
 # --- GET -------------------------------------------------------------------------------------
@@ -384,7 +444,12 @@ def test_the_404_of_an_address_is_that_of_a_callback_that_is_not_genuine(edge: E
 
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
-    [("PUT", "/v1/jobs", "POST"), ("DELETE", f"/v1/jobs/{JOB_ID}", "GET"), ("POST", "/v1/vendors", "GET")],
+    [
+        ("PUT", "/v1/jobs", "POST"),
+        ("PATCH", f"/v1/jobs/{JOB_ID}", "GET"),
+        ("GET", f"/v1/jobs/{JOB_ID}/cancel", "POST"),
+        ("POST", "/v1/vendors", "GET"),
+    ],
 )
 def test_a_wrong_method_is_405_and_the_right_ones_are_told(edge: Edge, method: str, path: str, allowed: str) -> None:
     answer = edge.call("jobs_api", request("api_unknown_address", edge.an_api_key(), method=method, path=path))

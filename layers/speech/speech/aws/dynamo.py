@@ -100,9 +100,9 @@ class DynamoJobStore:
     def add_segments(self, segments: Sequence[Segment]) -> None:
         for first in range(0, len(segments), ROWS_PER_TRANSACTION):
             write_id = _new_write_id()
-            missing = [self._put(each, write_id, _ABSENT) for each in segments[first : first + ROWS_PER_TRANSACTION]]
-            while missing:
-                missing = self._add(missing)
+            self._put_what_can_be(
+                [self._put(each, write_id, _ABSENT) for each in segments[first : first + ROWS_PER_TRANSACTION]]
+            )
 
     def get(self, tenant: str, job_id: str) -> Job | None:
         row = self._get(_job_key(tenant, job_id))
@@ -140,6 +140,12 @@ class DynamoJobStore:
 
     def save_segment(self, segment: Segment) -> None:
         self._replace(segment)
+
+    def save_segments(self, segments: Sequence[Segment]) -> None:
+        for first in range(0, len(segments), ROWS_PER_TRANSACTION):
+            write_id = _new_write_id()
+            some = segments[first : first + ROWS_PER_TRANSACTION]
+            self._put_what_can_be([self._put(each, write_id, _follows(each.rev)) for each in some])
 
     def store_only(self, job: Job, segment: Segment) -> None:
         write_id = _new_write_id()
@@ -319,14 +325,16 @@ class DynamoJobStore:
         with translated():
             self._client.transact_write_items(TransactItems=actions)
 
-    def _add(self, puts: list[Row]) -> list[Row]:
-        """Put rows that must be missing; returns those still to be put because others were there."""
-        try:
-            self._write(puts)
-        except ClientError as error:
-            there = _refused(error)
-            return [put for position, put in enumerate(puts) if position not in there]
-        return []
+    def _put_what_can_be(self, puts: list[Row]) -> None:
+        """Put the rows whose conditions hold, in as many transactions as there are surprises."""
+        while puts:
+            try:
+                self._write(puts)
+            except ClientError as error:
+                refused = _refused(error)
+                puts = [put for position, put in enumerate(puts) if position not in refused]
+            else:
+                return
 
     def _both(self, first: _Key, second: _Key) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
         """Two rows of one job, in one call."""

@@ -81,6 +81,8 @@ class DeliverEventUseCase:
 
     def _publish_page(self, job: Job) -> None:
         """A failed drop gets a page in plain words beside where its audio would be; a success removes it."""
+        if job.status is JobStatus.CANCELLED:
+            return  # whoever cancelled it knows why there is nothing
         if job.source.type != "upload" or not is_latest(self.store, job):
             return
         key = f"{result_base(job)}.error.md"

@@ -91,6 +91,12 @@ class FinishJob:
     def complete(self, job: Job) -> None:
         self._end(job)
 
+    def cancel(self, job: Job) -> Job:
+        """→ cancelled, with its cost so far and the outbox row, in one write. Raises StaleWrite when the job moved."""
+        cancelled = jobs.cancel(job, cost=self._cost(job), now=self.clock.now())
+        self._end(cancelled)
+        return cancelled
+
     def _cost(self, job: Job) -> Cost:
         """From the rows; where one cannot be read, from the counters: a job must end all the same."""
         try:
@@ -102,7 +108,7 @@ class FinishJob:
         now = self.clock.now()
         delivery = Delivery(tenant=job.tenant, job_id=job.id, due_at=now + self._lease_ms(), webhook=job.webhook_url)
         self.store.finish(job, delivery)
-        count("JobsCompleted" if job.status is JobStatus.COMPLETED else "JobsFailed")
+        count(f"Jobs{job.status.value.capitalize()}")
         logger.info(
             "job ended",
             extra={

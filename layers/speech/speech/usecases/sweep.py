@@ -8,6 +8,7 @@ from speech import jobs, problems, segments
 from speech.errors import (
     CorruptRow,
     InputGone,
+    JobEnded,
     ProcessingFailed,
     SpeechError,
     StaleWrite,
@@ -115,7 +116,7 @@ class Sweep:
 
     def _segment(self, job: Job, segment: Segment) -> None:
         if job.is_terminal or job.spec is None:
-            self.store.save_segment(segments.postpone(segment, due_at=None))
+            self._stop(job, segment)
             return
         if self.clock.now() >= job.deadline_at:
             self.finish.fail_by_deadline(job)
@@ -134,6 +135,15 @@ class Sweep:
             self.settle.send_check(waiting, delay=0)
         else:
             self._abandoned(job, segment)
+
+    def _stop(self, job: Job, segment: Segment) -> None:
+        """Its job has ended. An open call is closed, once nobody can write down any more what became of it."""
+        now = self.clock.now()
+        if segments.is_stopped(segment, now=now):
+            self.store.save_segment(segments.postpone(segment, due_at=segment.lease_until))
+        else:
+            problem = problems.problem_from(JobEnded(), job_id=job.id)
+            self.store.save_segment(segments.stop(segment, now=now, problem=problem))
 
     def _abandoned(self, job: Job, segment: Segment) -> None:
         """calling, and its lease has ended: whoever called the vendor is gone."""
