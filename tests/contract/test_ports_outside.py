@@ -192,6 +192,9 @@ class Secrets:
     def rotate(self, value: str) -> None:
         self.client.put_secret_value(SecretId=self.vendor, SecretString=value)
 
+    def rotate_signing_key(self, value: str) -> None:
+        self.client.put_secret_value(SecretId=self.signing, SecretString=value)
+
 
 @pytest.fixture
 def secrets(aws: Clients, on_event: Listen) -> Secrets:
@@ -207,6 +210,42 @@ def test_secrets_are_read(kind: str, request: pytest.FixtureRequest) -> None:
     assert keys.vendor_keys() == {"A_KEY": "1"}
     assert keys.vendor_keys(fresh=True) == {"A_KEY": "1"}
     assert keys.signing_key() == b"s" * 64
+
+
+@pytest.mark.parametrize("kind", ["fake", "secretsmanager"])
+def test_e7_of_a_rotated_signing_key_the_one_before_is_known_too(kind: str, request: pytest.FixtureRequest) -> None:
+    keys: Keys
+    if kind == "fake":
+        keys = fake = FakeKeys(signing=b"s" * 64)
+        before = list(keys.signing_keys())
+        fake.rotate(b"t" * 64)
+    else:
+        secrets: Secrets = request.getfixturevalue("secrets")
+        keys = secrets.keys
+        before = list(keys.signing_keys())
+        secrets.rotate_signing_key("t" * 64)
+        secrets.clock.advance(301)
+
+    assert before == [b"s" * 64]
+    assert keys.signing_key() == b"t" * 64
+    assert list(keys.signing_keys()) == [b"t" * 64, b"s" * 64]
+
+
+def test_e7_the_key_before_is_read_only_when_the_present_one_does_not_do_and_then_kept(secrets: Secrets) -> None:
+    """A flood of what is not genuine must not become one of reads."""
+    next(secrets.keys.signing_keys())
+    present_only = secrets.reads
+    for _ in range(50):
+        list(secrets.keys.signing_keys())
+
+    assert (present_only, secrets.reads) == (1, 2)
+
+
+def test_e7_while_the_store_is_down_only_the_key_that_is_known_is_offered(secrets: Secrets) -> None:
+    secrets.keys.signing_key()
+    secrets.down = EndpointConnectionError(endpoint_url="secrets")
+
+    assert list(secrets.keys.signing_keys()) == [b"s" * 64]
 
 
 def test_a_secret_is_kept_for_five_minutes_and_no_longer(secrets: Secrets) -> None:

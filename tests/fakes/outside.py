@@ -1,6 +1,6 @@
 """Queues, secrets, event bus and customer webhooks in memory: what was sent is there to be read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,10 +90,11 @@ class FakePolicies(Faulty):
 
 
 class FakeKeys(Faulty):
-    """`freshened` counts the reads past the cache."""
+    """`freshened` counts the reads past the cache. `rotate` replaces the signing key."""
 
     def __init__(self, vendor: Mapping[str, str] | None = None, signing: bytes = b"0123456789abcdef" * 2) -> None:
         super().__init__()
+        self.previous: bytes | None = None
         self.vendor = dict(vendor or {})
         self.signing = signing
         self.freshened = 0
@@ -106,6 +107,14 @@ class FakeKeys(Faulty):
     def signing_key(self) -> bytes:
         with self._call("signing_key"):
             return self.signing
+
+    def signing_keys(self) -> Iterator[bytes]:
+        yield self.signing_key()
+        if self.previous is not None:
+            yield self.previous
+
+    def rotate(self, signing: bytes) -> None:
+        self.previous, self.signing = self.signing, signing
 
 
 class FakeEventBus(Faulty):

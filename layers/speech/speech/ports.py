@@ -269,6 +269,10 @@ class Keys(Protocol):
         """The key under which callback tokens and API key hashes are made."""
         ...
 
+    def signing_keys(self) -> Iterator[bytes]:
+        """Under which they may have been made: the same key first, then the one before it, read only if asked for."""
+        ...
+
 
 class EventBus(Protocol):
     def publish(self, detail_type: str, detail: Mapping[str, Any]) -> None: ...

@@ -292,3 +292,20 @@ def test_nothing_is_bought_where_the_stack_has_no_address_to_be_called_back_at()
 
     assert world.segment().status is SegmentStatus.PENDING
     assert not world.vendor.requests
+
+
+def test_e7_a_call_that_was_made_before_the_signing_key_was_rotated_is_still_found() -> None:
+    """The vendor's list has the address as it was signed then; not knowing it would buy a second time."""
+    world = World(vendor=CallbackVendor())
+    world.vendor.starts = [VendorAmbiguous("no answer", vendor="scripted")]
+    world.vendor.reconciled = WORKING
+    world.a_synthesizing_job(SENTENCE)
+    world.run()
+    (address,) = world.vendor.callback_urls
+
+    world.keys.rotate(b"fedcba9876543210" * 2)
+    world.run(seconds=60)
+
+    assert address in world.vendor.asked_for[0]
+    assert len(world.vendor.requests) == 1
+    assert world.job().status is JobStatus.COMPLETED

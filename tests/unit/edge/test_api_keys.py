@@ -89,3 +89,16 @@ def test_the_right_id_with_the_wrong_secret_is_refused_however_warm_the_cache_is
 
     with pytest.raises(Unauthenticated):
         edge.check_api_key(f"Bearer {token[:-64]}{'0' * 64}", READ)
+
+
+def test_e7_a_key_still_works_after_the_signing_key_was_rotated_once(edge: Edge) -> None:
+    token = edge.an_api_key()
+    edge.keys.rotate(b"fedcba9876543210" * 2)
+    newer = edge.an_api_key()
+
+    assert edge.check_api_key(f"Bearer {token}", READ)
+    assert edge.check_api_key(f"Bearer {newer}", READ)
+    edge.keys.rotate(b"0000000000000000" * 2)
+    with pytest.raises(Unauthenticated):
+        edge.check_api_key(f"Bearer {token}", READ)
+    assert edge.check_api_key(f"Bearer {newer}", READ)

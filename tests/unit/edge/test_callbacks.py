@@ -216,3 +216,15 @@ def test_a_queue_that_is_down_asks_the_vendor_to_come_again(edge: Edge) -> None:
 
     assert answer["statusCode"] == 503
     assert "Retry-After" in answer["headers"]
+
+
+def test_e7_a_callback_that_was_signed_before_the_key_was_rotated_is_genuine(edge: Edge) -> None:
+    token = a_token()
+    edge.keys.rotate(b"fedcba9876543210" * 2)
+
+    edge.vendor_callback(token, {}, lambda: b"")
+
+    assert edge.dispatcher.on("checks") == [CheckSegment("default", JOB_ID, 3, 2)]
+    edge.keys.rotate(b"0000000000000000" * 2)
+    with pytest.raises(CallbackNotAuthentic):
+        edge.vendor_callback(token, {}, lambda: b"")

@@ -1,7 +1,8 @@
 """Vendor keys and the signing key, read when needed and kept for a few minutes."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from speech.aws.clock import SystemClock
-from speech.aws.faults import translated
+from speech.aws.faults import code_of, translated
 from speech.errors import StoreUnavailable
 from speech.ports import Clock
 from speech.settings import BadSettings
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 MAX_AGE_MS = 300_000
 FRESH_AGE_MS = 5_000
 """A read past the cache is not repeated sooner: a vendor that refuses our key must not become a storm here."""
+
+CURRENT = "AWSCURRENT"
+PREVIOUS = "AWSPREVIOUS"
+"""What Secrets Manager calls the value of a secret, and the one that it had before."""
 
 GRACE_MS = 3_600_000
 """How old the last good value may grow while the store is down."""
@@ -43,7 +48,7 @@ class SecretsKeys:
         self._vendor_secret = vendor_secret
         self._signing_secret = signing_secret
         self._clock = clock or SystemClock()
-        self._cache: dict[str, _Cached] = {}
+        self._cache: dict[tuple[str, str], _Cached] = {}
         self._lock = Lock()
 
     def vendor_keys(self, *, fresh: bool = False) -> Mapping[str, str]:
@@ -52,25 +57,34 @@ class SecretsKeys:
     def signing_key(self) -> bytes:
         return self._read(self._signing_secret, MAX_AGE_MS).encode()
 
-    def _read(self, secret: str, max_age: int) -> str:
+    def signing_keys(self) -> Iterator[bytes]:
+        yield self.signing_key()
+        # Who sends something that is not genuine must not learn from the answer how the secret store is doing.
+        with suppress(StoreUnavailable, ClientError):
+            if previous := self._read(self._signing_secret, MAX_AGE_MS, PREVIOUS):
+                yield previous.encode()
+
+    def _read(self, secret: str, max_age: int, stage: str = CURRENT) -> str:
         with self._lock:
             now = self._clock.now()
-            cached = self._cache.get(secret)
+            cached = self._cache.get((secret, stage))
             if cached is not None and (
                 0 <= now - cached.read_at < max_age or 0 <= now - cached.tried_at < FRESH_AGE_MS
             ):
                 return cached.value
             try:
-                value = self._fetch(secret)
+                value = self._fetch(secret, stage)
             except (StoreUnavailable, ClientError, BadSettings):
                 if cached is None or not 0 <= now - cached.read_at < GRACE_MS:
                     raise
-                self._cache[secret] = replace(cached, tried_at=now)
+                self._cache[secret, stage] = replace(cached, tried_at=now)
                 return cached.value
-            self._cache[secret] = _Cached(value, read_at=now, tried_at=now)
+            self._cache[secret, stage] = _Cached(value, read_at=now, tried_at=now)
             return value
 
-    def _fetch(self, secret: str) -> str:
+    def _fetch(self, secret: str, stage: str) -> str:
+        if stage == PREVIOUS:
+            return self._fetch_previous(secret)
         with translated():
             value = self._client.get_secret_value(SecretId=secret).get("SecretString", "")
         if secret == self._vendor_secret:
@@ -78,6 +92,16 @@ class SecretsKeys:
         elif not value:
             raise BadSettings("The signing secret is empty.")
         return value
+
+    def _fetch_previous(self, secret: str) -> str:
+        """Empty for a secret that was never rotated."""
+        try:
+            with translated():
+                return self._client.get_secret_value(SecretId=secret, VersionStage=PREVIOUS).get("SecretString", "")
+        except ClientError as error:
+            if code_of(error) != "ResourceNotFoundException":
+                raise
+            return ""
 
 
 def _names_and_keys(value: str) -> dict[str, str]:

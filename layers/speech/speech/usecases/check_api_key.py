@@ -24,7 +24,7 @@ class CheckApiKey:
         token = token.strip()
         key_id = key_id_of(token) if kind.lower() == "bearer" else None
         record = self._record(key_id) if key_id else None
-        if not check_key(token, record, self.keys.signing_key()) or record is None:
+        if not any(check_key(token, record, key) for key in self.keys.signing_keys()) or record is None:
             raise Unauthenticated("Send the header `Authorization: Bearer <API key>` with a key of this stack.")
         if scope not in record.scopes:
             raise Forbidden(f"This API key does not have the scope {scope}.")

@@ -117,8 +117,10 @@ class CheckSegmentUseCase:
             self.settle.still_working(taken, found)
 
     def _reconcile(self, vendor: Vendor, job: Job, segment: Segment) -> StillWorking | None:
+        # The signing key may have been replaced since the call: the vendor knows the address that it was given then.
         addresses = [
-            callback_address(self.keys, self.settings, job, segment, attempt.number)
+            callback_address(key, self.settings, job, segment, attempt.number)
+            for key in self.keys.signing_keys()
             for attempt in segment.attempts
             if attempt.outcome in (None, Outcome.AMBIGUOUS)
         ]

@@ -34,11 +34,11 @@ class VendorSource(Protocol):
         ...
 
 
-def callback_address(keys: Keys, settings: Settings, job: Job, segment: Segment, attempt: int) -> str:
-    """Where the vendor of this attempt reports to. The same attempt always has the same address."""
+def callback_address(key: bytes, settings: Settings, job: Job, segment: Segment, attempt: int) -> str:
+    """Where the vendor of this attempt reports to. Under one key the same attempt always has the same address."""
     return callback_url(
         settings.callback_base_url,
-        key=keys.signing_key(),
+        key=key,
         vendor=job.spec.vendor if job.spec else "",
         job_id=job.id,
         segment=segment.index,
@@ -97,7 +97,7 @@ class StartSegmentUseCase:
         callbacks = Delivery.CALLBACK in vendor.capabilities.delivery
         attempt = segment.calls + 1
         # Whatever can fail on our side fails before the attempt is written down: it would look like a lost call.
-        address = callback_address(self.keys, self.settings, job, segment, attempt) if callbacks else None
+        address = callback_address(self.keys.signing_key(), self.settings, job, segment, attempt) if callbacks else None
         calling = segments.claim(segment, now=now, lease_ms=int(self.settings.lease_seconds * 1000))
         self.store.save_segment(calling)
         if self.clock.now() >= (calling.lease_until or 0):

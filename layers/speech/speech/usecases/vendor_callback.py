@@ -1,9 +1,10 @@
 """Take a vendor's callback as what it is: a hint that now is a good time to check."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
-from speech.callbacks import read_token
+from speech.callbacks import CallbackToken, read_token
 from speech.errors import CallbackNotAuthentic, PayloadTooLarge, SpeechError
 from speech.messages import CheckSegment
 from speech.observability import count
@@ -24,11 +25,7 @@ class VendorCallback:
 
     def __call__(self, token: str, headers: Mapping[str, str], body: Callable[[], bytes]) -> None:
         """Raises CallbackNotAuthentic before anything else is looked at, the body included."""
-        try:
-            about = read_token(self.keys.signing_key(), token, self.clock.now())
-        except CallbackNotAuthentic:
-            count("CallbacksRefused")
-            raise
+        about = self._about(token)
         content = _read(body)
         if len(content) > MAX_BODY_BYTES:
             raise PayloadTooLarge(f"A callback may have at most {MAX_BODY_BYTES} bytes.")
@@ -42,6 +39,15 @@ class VendorCallback:
                 hint=self._hint(Callback(headers=headers, body=content)),
             )
         )
+
+    def _about(self, token: str) -> CallbackToken:
+        """What a token stands for that was signed with our key, or with the one before it was rotated."""
+        now = self.clock.now()
+        for key in self.keys.signing_keys():
+            with suppress(CallbackNotAuthentic):
+                return read_token(key, token, now)
+        count("CallbacksRefused")
+        raise CallbackNotAuthentic
 
     def _hint(self, callback: Callback) -> str | None:
         """The vendor job it names, for whoever checks to confirm; a body that names none is no harm."""
