@@ -91,6 +91,7 @@ configure: $(VENV)/local ## put a policy in force in a deployed stack, or print 
 .PHONY: docs
 docs: $(VENV)/dev ## write again what is generated from the code
 	$(RUN) docs.generate_vendor_matrix
+	$(RUN) docs.generate_faults
 
 .PHONY: format
 format: $(VENV)/dev ## lay out the code

@@ -31,6 +31,9 @@ INIT_SECONDS = 10.0
 CONCURRENCY = 10
 """How many processes a function may have, unless its queues together ask for more."""
 
+IDLE_SECONDS = 30.0
+"""How long a process waits for more to do. The newest of a function stays, so that a lone call is a warm one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -66,6 +69,7 @@ class Environment:
         self.inbox: asyncio.Queue[_Invocation] = asyncio.Queue(1)
         self.current: _Invocation | None = None
         self.alive = True
+        self.idle_since = 0.0
 
     def settle(self, result: Result) -> None:
         """Answer the current invocation, or the wait for readiness."""
@@ -89,6 +93,7 @@ class Pool:
         self._runtime = runtime
         self._slots = asyncio.Semaphore(concurrency)
         self._idle: list[Environment] = []
+        self._retiring: asyncio.TimerHandle | None = None
         self._watchers: set[asyncio.Task[None]] = set()
         self.log: IO[bytes] = (runtime.stack_dir / "logs" / f"{function.name}.log").open("ab", buffering=0)
         self._pids = runtime.stack_dir / "pids" / function.name
@@ -161,8 +166,25 @@ class Pool:
             return _error("Sandbox.Timedout", f"RequestId: {invocation.id} Error: {message}")
         environment.current = None
         if environment.alive:
-            self._idle.append(environment)
+            self._rest(environment)
         return result
+
+    def _rest(self, environment: Environment) -> None:
+        """Keep a process for the next call, for a while."""
+        environment.idle_since = asyncio.get_running_loop().time()
+        self._idle.append(environment)
+        if self._retiring is None and len(self._idle) > 1:
+            self._retire()
+
+    def _retire(self) -> None:
+        """Let go of processes that nobody has needed, and come back when the next one is due."""
+        loop, patience = asyncio.get_running_loop(), self._runtime.idle_seconds
+        self._idle = [each for each in self._idle if each.alive]
+        while len(self._idle) > 1 and self._idle[0].idle_since + patience <= loop.time():
+            with contextlib.suppress(ProcessLookupError):
+                self._idle.pop(0).process.terminate()
+        waits = len(self._idle) > 1
+        self._retiring = loop.call_at(self._idle[0].idle_since + patience, self._retire) if waits else None
 
     async def _watch(self, environment: Environment) -> None:
         """Notice the end of a process, whoever ended it."""
@@ -191,10 +213,17 @@ class Runtime:
     """The Runtime API of every process of the stack, and the pools that use it."""
 
     def __init__(
-        self, *, stack_dir: Path, household: Household, endpoint: str, invocations_log: Path | None = None
+        self,
+        *,
+        stack_dir: Path,
+        household: Household,
+        endpoint: str,
+        invocations_log: Path | None = None,
+        idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         """`invocations_log` gets a line of JSON for every invocation: what ran, for how long, and whether it failed."""
         self.stack_dir = stack_dir
+        self.idle_seconds = idle_seconds
         self._invocations_log = invocations_log
         self._household = household
         self._endpoint = endpoint

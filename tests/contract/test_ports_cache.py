@@ -63,6 +63,7 @@ def test_nothing_is_recalled_for_another_tenant_or_under_another_name(cache: Cac
 
 
 def test_its_time_is_over_when_it_was_said_to_be(cache: Cache, clock: FakeClock) -> None:
+    """E8: the table may drop it days later; whoever reads it looks at the time."""
     cache.remember(TENANT, "x", b"data", seconds=60)
 
     clock.advance(58)

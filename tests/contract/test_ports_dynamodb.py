@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from speech import jobs, segments
 from speech.aws.clients import Clients
 from speech.aws.dynamo import RETENTION_SECONDS, DynamoJobStore
+from speech.aws.faults import translated
 from speech.aws.rows import decode, encode
 from speech.errors import CorruptRow, InvalidRequest, StaleWrite, StoreUnavailable
 from speech.jobs import Job
@@ -228,6 +229,28 @@ def test_e1_what_passes_is_unavailable(store: DynamoJobStore, answer_lost: Inter
 
     with pytest.raises(StoreUnavailable):
         store.get(TENANT, JOB_ID)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("LimitExceededException", 400),
+        ("ProvisionedThroughputExceededException", 400),
+        ("RequestLimitExceeded", 400),
+        ("TooManyRequestsException", 429),
+        ("ThrottlingException", 400),
+        ("Throttling", 400),
+        ("KmsThrottled", 400),
+        ("OverLimit", 403),
+        ("SlowDown", 503),
+        ("AnythingNew", 429),
+    ],
+)
+def test_e13_a_limit_of_the_account_is_no_fault_of_the_job(code: str, status: int) -> None:
+    with pytest.raises(StoreUnavailable) as caught, translated():
+        raise aws_says(code, status)
+
+    assert (caught.value.code, caught.value.retryable, caught.value.status) == ("temporarily-unavailable", True, 503)
 
 
 def test_a_bug_of_ours_keeps_its_name(store: DynamoJobStore, answer_lost: Interrupt) -> None:

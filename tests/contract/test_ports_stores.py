@@ -353,6 +353,28 @@ def test_a_result_is_published_with_its_type_and_metadata(client: "S3Client", bu
     assert described.metadata == {"job-id": JOB_ID, "title": "Grüße 👋\n"}
 
 
+def test_b7_a_file_of_any_size_is_one_upload_that_is_there_whole_or_not_at_all(
+    client: "S3Client", bucket: str, tmp_path: Path, on_event: Callable[[str, Any], None]
+) -> None:
+    file = tmp_path / "audio"
+    file.write_bytes(b"x" * 9_000_000)  # boto3's own uploads would send this in parts
+    asked: list[str] = []
+    on_event("before-call.s3", lambda model, **_: asked.append(model.name))
+
+    def cut_off(**_: Any) -> None:
+        raise ReadTimeoutError(endpoint_url="s3")
+
+    on_event("before-send.s3.PutObject", cut_off)
+    store = S3ResultStore(client, bucket)
+
+    with pytest.raises(StoreUnavailable):
+        store.put_file("a.mp3", file, content_type="audio/mpeg", metadata={})
+
+    assert asked == ["PutObject"]
+    assert S3InputStore(client).describe(bucket, "a.mp3", None) is None
+    assert client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
+
+
 def test_a_link_is_short_lived_signed_and_downloads(client: "S3Client", bucket: str) -> None:
     """F9, T12."""
     link = S3ResultStore(client, bucket).link("a.mp3", version_id="v1", filename="Grüße.mp3")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from local.process import ROOT, Household, plain_environment
-from local.runtime import Pool, Runtime
+from local.runtime import IDLE_SECONDS, Pool, Runtime
 from tests.laptop.probe import PROBE
 
 
@@ -20,11 +20,19 @@ from tests.laptop.probe import PROBE
 def with_pool(tmp_path: Path) -> Callable[..., Any]:
     """Run a coroutine with a pool for a variation of the probe, in a folder of its own."""
 
-    def run(body: Callable[[Pool], Awaitable[Any]], *, wanted: int = 0, **changes: Any) -> Any:
+    def run(
+        body: Callable[[Pool], Awaitable[Any]],
+        *,
+        wanted: int = 0,
+        idle_seconds: float = IDLE_SECONDS,
+        **changes: Any,
+    ) -> Any:
         async def main() -> Any:
             (tmp_path / "logs").mkdir()
             with Household() as household:
-                async with Runtime(stack_dir=tmp_path, household=household, endpoint="http://127.0.0.1:9") as runtime:
+                async with Runtime(
+                    stack_dir=tmp_path, household=household, endpoint="http://127.0.0.1:9", idle_seconds=idle_seconds
+                ) as runtime:
                     outcome = await body(runtime.pool(replace(PROBE, **changes), wanted=wanted))
                     household.close()
                     return outcome

@@ -52,6 +52,29 @@ def test_an_idle_process_is_used_again(with_pool: WithPool, tmp_path: Path) -> N
     assert log.count("Init Duration") == 1
 
 
+def test_of_processes_that_nobody_needs_any_more_the_newest_stays(with_pool: WithPool, tmp_path: Path) -> None:
+    pids = tmp_path / "pids" / "probe"
+
+    async def busy_then_quiet(pool: Pool) -> Any:
+        answers = await asyncio.gather(*(told(pool, sleep=0.2) for _ in range(4)))
+        await until(lambda: len(list(pids.iterdir())) == 1)
+        return {each["pid"] for each in answers}, [each.name for each in pids.iterdir()], await told(pool)
+
+    busy, (left,), after = with_pool(busy_then_quiet, idle_seconds=0.3)
+
+    assert len(busy) == 4
+    assert after["pid"] == int(left)
+    assert after["pid"] in busy
+
+
+def test_a_process_is_not_retired_from_its_work(with_pool: WithPool) -> None:
+    async def overlapping(pool: Pool) -> Any:
+        await asyncio.gather(*(told(pool, sleep=0.1) for _ in range(3)))
+        return await asyncio.gather(*(pool.invoke(b'{"sleep": 1}') for _ in range(3)))
+
+    assert not any(each.failed for each in with_pool(overlapping, idle_seconds=0.2))
+
+
 def test_no_more_processes_run_than_the_concurrency_allows(with_pool: WithPool, tmp_path: Path) -> None:
     async def four(pool: Pool) -> Any:
         answers = await asyncio.gather(*(told(pool, sleep=0.2) for _ in range(4)))

@@ -116,6 +116,16 @@ def test_a_function_is_told_nothing_that_it_does_not_read(folder: str) -> None:
     assert unread == []
 
 
+@pytest.mark.parametrize("folder", ["start_segment", "check_segment"])
+@pytest.mark.parametrize("lease", [30.0, 120.0, 3_600.0])
+def test_b15_our_own_deadline_comes_before_the_end_of_the_function(folder: str, lease: float) -> None:
+    timeout = the_stack().functions[logical_name(folder)]["Timeout"]
+    vendor = Settings(lease_seconds=lease).vendor_deadline_seconds
+
+    assert vendor + 10 <= timeout
+    assert vendor < lease
+
+
 def test_the_defaults_of_the_template_are_those_of_the_settings() -> None:
     parameters: dict[str, Any] = {name: each["Default"] for name, each in sam_template()["Parameters"].items()}
     settings = Settings()

@@ -481,7 +481,7 @@ def test_options_tells_the_methods_and_head_is_get_without_the_body(edge: Edge) 
 
 
 def test_a_busy_store_is_503_and_says_when_to_come_back(edge: Edge) -> None:
-    """E2"""
+    """E2, E13"""
     edge.store.fail_next("create", StoreUnavailable("busy"))
 
     answer = post(edge)

@@ -142,10 +142,11 @@ class SettleSegment:
                 self._fail(job, segment, problem, Outcome.SETTLED)
             else:
                 self._retry_or_fail(job, segment, problem, Outcome.SETTLED)
-        elif error.retryable:
-            self._retry_or_fail(job, segment, problem, Outcome.RELEASED)
         else:
-            self._fail(job, segment, problem, Outcome.RELEASED)
+            # A job that the vendor had taken on counts as bought, however it ends: no document says otherwise.
+            outcome = Outcome.RELEASED if segment.vendor_job_id is None else Outcome.SETTLED
+            end = self._retry_or_fail if error.retryable else self._fail
+            end(job, segment, problem, outcome)
 
     def too_long(self, job: Job, segment: Segment, text: str, error: VendorTextTooLong) -> None:
         """The vendor's real limit is lower than documented: cut this segment anew, once."""
