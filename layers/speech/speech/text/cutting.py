@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
+from zlib import crc32
 
 from speech.text.reading import SOUNDS
 
@@ -37,15 +39,18 @@ def cut(text: str, *, limit: int, language: str | None = None) -> list[Piece]:
     clause punctuation, white space, and between graphemes. Every piece makes a sound, none begins or
     ends with white space, and all that is not white space is in exactly one piece. Left out is only
     what would be silence bought: a rule or a row of emoji that fits no neighbour, a text of dots.
+
+    Where several neighbours fit, what they say decides which of the places to cut is taken, not how many
+    came before: an edit moves the cuts around it, and those further on fall where they fell before.
     """
     if limit < 1:
         raise ValueError(f"A limit of {limit} characters.")
     inside = _inside_graphemes(text)
     packer = _Packer(text, limit, inside)
     for paragraph in _voiced(text, _paragraphs(text, (0, len(text)), inside)):
-        if not packer.add(paragraph):
+        if not packer.add(paragraph, begins_paragraph=True):
             for sentence in _voiced(text, _sentences(text, paragraph, language, inside)):
-                if not packer.add(sentence):
+                if not packer.add(sentence, begins_paragraph=sentence[0] == paragraph[0]):
                     packer.carve(sentence)
     return list(_pieces(text, packer.finish()))
 
@@ -62,6 +67,19 @@ _BREATHS = (
 _SPACES = re.compile(r"\s+")
 
 
+_ANCHOR = 48
+"""How much of a span is looked at to judge the place before it: an edit further on does not change it."""
+
+
+class _Unit(NamedTuple):
+    """A span that goes into a piece whole, and how good the place before it is for a cut."""
+
+    start: int
+    end: int
+    begins_paragraph: bool
+    draw: int
+
+
 class _Packer:
     """Fills one piece at a time with neighbouring spans."""
 
@@ -71,29 +89,42 @@ class _Packer:
         self._silence = max(limit // 4, 32)  # what is worth tearing a sentence for
         self._inside = inside
         self._done: list[Span] = []
-        self._open: Span | None = None
+        self._open: list[_Unit] = []
 
-    def add(self, span: Span) -> bool:
+    def add(self, span: Span, *, begins_paragraph: bool = False) -> bool:
         """Take the span whole, in the open piece or in a new one. False when it is too long for any."""
         start, end = span
-        if self._open and end - self._open[0] <= self._limit:
-            self._open = (self._open[0], end)
-            return True
-        if end - start <= self._limit:
-            self._close()
-            self._open = span
-            return True
-        # What is cut anyway may fill up a short piece, such as a heading, but not a decent one.
-        if self._open and self._open[1] - self._open[0] > self._limit // 2:
-            self._close()
-        return False
+        if end - start > self._limit:
+            # What is cut anyway may fill up a short piece, such as a heading, but not a decent one.
+            if self._open and self._open[-1].end - self._open[0].start > self._limit // 2:
+                self._close()
+            return False
+        draw = crc32(self._text[start : min(end, start + _ANCHOR)].encode())
+        unit = _Unit(start, end, begins_paragraph, draw)
+        if self._open and end - self._open[0].start > self._limit:
+            self._cut_before(unit)
+        self._open.append(unit)
+        return True
+
+    def _cut_before(self, unit: _Unit) -> None:
+        """End the open piece, where at least half of it is kept and the rest fits together with `unit`."""
+        units = [*self._open, unit]
+        first = self._open[0].start
+        places = [
+            at
+            for at in range(1, len(units))
+            if 2 * (units[at - 1].end - first) >= self._limit and unit.end - units[at].start <= self._limit
+        ]
+        at = max(places, key=lambda at: (units[at].begins_paragraph, units[at].draw, at), default=len(self._open))
+        self._done.append((first, units[at - 1].end))
+        self._open = self._open[at:]
 
     def carve(self, span: Span) -> None:
         """Take a span that is longer than the limit, in parts, without the long silences in it."""
         start, end = span
         if self._open:
-            start = self._open[0]
-            self._open = None
+            start = self._open[0].start
+            self._open = []
         last_sound = _last_sound(self._text, start, end)
         voiced_end = self._after_sound(last_sound + 1, end)
         end, silence = (voiced_end, (voiced_end, end)) if end - voiced_end > self._silence else (end, None)
@@ -102,7 +133,7 @@ class _Packer:
             at = self._breath(start, last_sound)
             self._done.append(_trimmed(self._text, (start, at), self._inside))
             start = self._sounding(at, last_sound, end)
-        self._open = (start, end)
+        self._open = [_Unit(start, end, begins_paragraph=False, draw=0)]
         if silence:
             self.add(_trimmed(self._text, silence, self._inside))
 
@@ -113,8 +144,8 @@ class _Packer:
 
     def _close(self) -> None:
         if self._open:
-            self._done.append(self._open)
-        self._open = None
+            self._done.append((self._open[0].start, self._open[-1].end))
+        self._open = []
 
     def _sounding(self, start: int, last_sound: int, end: int) -> int:
         """Where a part that follows `start` begins: past the white space, and past a long silence."""
@@ -208,7 +239,22 @@ _ABBREVIATIONS = _words(
     "dr mr mrs ms prof sr sra srta dra rev vs cf viz approx e.g i.e mme mlle d.h z.b bzw ca evtl ggf inkl exkl dvs "
     "t.ex bl.a dott dott.ssa avv pl p.ex núm tel np tzw tzn tj hab ul inż mgr т.е ул mevr dhr bijv d.w.z drs डॉ د"
 )
-_BEFORE_NUMBERS = _words("no nr n nº núm num p pp pg pág s str st art fig vol cap kap bd kl № д стр рис")
+_BEFORE_NUMBERS = _words(
+    "no nr n nº núm num p pp pg pag pág pàg s str st ss art fig abb afb rys tab vol cap kap bd blz kl godz uur "
+    "№ с д стр рис табл гл ص"
+)
+_BEFORE_NUMBER = "|".join(sorted(_BEFORE_NUMBERS))
+# What sentencex never ends a sentence with, but a capital after it does: lists that go on, units after a number, the
+# number of a page, and brackets around a whole sentence.
+_ENDS_BEFORE_CAPITAL = re.compile(
+    rf"""(?:\b(?:etc|ecc|suiv|usw|enz|itd|itp|itd|m\.m|т\.\s?д|т\.\s?п)\.|\d\s?(?:h|kg|km|cm|mm|ч|мин|кг|км|руб|zł|kr|Uhr)\."""
+    rf"""|\b(?:{_BEFORE_NUMBER})\.?\s?\d+\.|(?<=[.!?…])\))(?=\s+[«“„‘"'(—–¿¡]*\s?(\w))""",
+    re.IGNORECASE,
+)
+_ELLIPSIS = re.compile(r"[^\s.…]+\s?(?:\.\.\.|…+)\W*\Z")
+_QUOTED_QUESTION = re.compile(r"""[?!？！؟]["”’»)\]」』]+\s*\Z""")
+_SHORT_WORDS, _SHORT_SIGNS = 3, 5
+"""How short what follows a quoted question is where it says who asked, in scripts without capitals."""
 # Words that sentencex 1.0.32 takes for abbreviations, so that no sentence would end with them.
 _ORDINARY = {
     "ca": "no mar cap",
@@ -219,6 +265,7 @@ _ORDINARY = {
     "sv": "det hon maj min no ut",
 }
 _LAST_WORD = re.compile(r"([^\s\"'“„‘«(\[]+)\.\Z")
+_END = re.compile(r"[.!?…。！？؟।]")
 _LIST_MARK = re.compile(r"\W*(?:\d{1,3}|[^\W\d_])[.)]")
 
 
@@ -263,6 +310,9 @@ def _found(paragraph: str, language: str | None) -> list[int]:
         ordinary = rf"\b(?:{_ORDINARY[code].replace(' ', '|')})(?=\.)"
         flat = re.sub(ordinary, lambda word: "x" * len(word[0]), flat, flags=re.IGNORECASE)
     found: list[int] = []
+    missed = [
+        each.start(1) for each in _ENDS_BEFORE_CAPITAL.finditer(flat) if each[1].isupper() and not each[1].isdigit()
+    ]
     start = 0
     while True:
         window = flat[start : start + _WINDOW]
@@ -272,7 +322,7 @@ def _found(paragraph: str, language: str | None) -> list[int]:
             start + at for at in _asked(code, window) if 0 < at < edge and start + at > (found[-1] if found else 0)
         ]
         if is_last:
-            return found
+            return sorted({*found, *missed}) if missed else found
         if found and found[-1] > start + _WINDOW // 2:
             start = found[-1]
         else:
@@ -314,11 +364,23 @@ def _goes_on(text: str, start: int, at: int, cased: bool) -> bool:
     if cased and after[:1].islower() and not after[1:].isupper():  # iPhone may begin one
         return True
     tail = text[max(start, at - _MARGIN) : at].rstrip()
+    if after[:1].isalpha() and after[:1].upper() == after[:1].lower() and _goes_on_uncased(text, start, at, tail):
+        return True
     if at - start <= _MARGIN and _LIST_MARK.fullmatch(tail):
         return True
     last = _LAST_WORD.search(tail)
     word = last[1].lower() if last else ""
     return word in _ABBREVIATIONS or (word in _BEFORE_NUMBERS and after[:1].isdigit())
+
+
+def _goes_on_uncased(text: str, start: int, at: int, tail: str) -> bool:
+    """The same where no capital tells: a hesitation does not end a sentence, nor a question that somebody asked."""
+    if _ELLIPSIS.fullmatch(text[start:at].strip()):
+        return True
+    if not _QUOTED_QUESTION.search(tail):
+        return text[at] == "と" and tail[-1:] in "」』"
+    following = _END.split(text[at : at + _MARGIN], maxsplit=1)[0].split()
+    return len(following) <= _SHORT_WORDS if len(following) > 1 else len(following[0]) <= _SHORT_SIGNS
 
 
 # --- Spans -----------------------------------------------------------------------------------
