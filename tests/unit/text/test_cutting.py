@@ -2,6 +2,7 @@
 
 import re
 import time
+from random import Random
 
 import pytest
 import regex
@@ -45,11 +46,18 @@ def test_offsets_count_code_points_and_bytes_of_utf_8() -> None:
 
 
 def test_whole_paragraphs_are_packed_while_they_fit() -> None:
-    paragraphs = [f"Paragraph {number}. It is short." for number in range(12)]
+    paragraphs = [f"Paragraph {number}. It is short." for number in range(10, 34)]
 
     pieces = texts("\n\n".join(paragraphs), 100)
 
-    assert pieces == ["\n\n".join(paragraphs[at : at + 3]) for at in range(0, 12, 3)]
+    assert "\n\n".join(pieces) == "\n\n".join(paragraphs)
+    assert {each.count("\n\n") for each in pieces[:-1]} == {2}
+
+
+def test_what_fits_into_one_piece_is_one_piece() -> None:
+    paragraphs = [f"Paragraph {number}. It is short." for number in range(12)]
+
+    assert texts("\n\n".join(paragraphs), 1_000) == ["\n\n".join(paragraphs)]
 
 
 def test_a_paragraph_that_does_not_fit_is_cut_between_sentences() -> None:
@@ -161,6 +169,23 @@ def test_an_edit_in_one_paragraph_moves_no_other_cut() -> None:
     assert len(set(before) - set(after)) == 1
 
 
+@pytest.mark.parametrize("limit", [500, 2_000, 8_000])
+def test_an_edit_moves_the_cuts_around_it_and_no_others(limit: int) -> None:
+    draw = Random(limit)
+    text = "\n\n".join(
+        f"Paragraph {number} begins. " + f"It says {number} things. " * draw.randint(1, 40) for number in range(300)
+    )
+    before = set(texts(text, limit))
+    moved = []
+    for _ in range(40):
+        at = text.index(". ", draw.randrange(len(text) - 2_000)) + 2
+        edited = text[:at] + "Nobody had foreseen that this would be added. " + text[at:]
+        moved.append(len(set(texts(edited, limit)) - before))
+
+    assert sum(moved) / len(moved) < 2
+    assert max(moved) <= 10
+
+
 def test_sentences_of_the_pieces_are_the_sentences_of_the_text() -> None:
     text = "\n\n".join(
         f'Dr. Who came at {n} p.m. today. "Why? Oh." She left, e.g. by train. All was well.' for n in range(60)
@@ -253,4 +278,4 @@ def test_a_million_characters_are_cut_in_linear_time(text: str) -> None:
 
     cut(text, limit=500)
 
-    assert time.process_time() - before < 20
+    assert time.process_time() - before < 6  # under 2 on a quiet machine, most under 0.5: docs/cutting.md

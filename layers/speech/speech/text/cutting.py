@@ -107,13 +107,13 @@ class _Packer:
         return True
 
     def _cut_before(self, unit: _Unit) -> None:
-        """End the open piece, where at least half of it is kept and the rest fits together with `unit`."""
+        """End the open piece, where two thirds of it at least are kept and the rest fits together with `unit`."""
         units = [*self._open, unit]
         first = self._open[0].start
         places = [
             at
             for at in range(1, len(units))
-            if 2 * (units[at - 1].end - first) >= self._limit and unit.end - units[at].start <= self._limit
+            if 3 * (units[at - 1].end - first) >= 2 * self._limit and unit.end - units[at].start <= self._limit
         ]
         at = max(places, key=lambda at: (units[at].begins_paragraph, units[at].draw, at), default=len(self._open))
         self._done.append((first, units[at - 1].end))
@@ -246,11 +246,15 @@ _BEFORE_NUMBERS = _words(
 _BEFORE_NUMBER = "|".join(sorted(_BEFORE_NUMBERS))
 # What sentencex never ends a sentence with, but a capital after it does: lists that go on, units after a number, the
 # number of a page, and brackets around a whole sentence.
-_ENDS_BEFORE_CAPITAL = re.compile(
-    rf"""(?:\b(?:etc|ecc|suiv|usw|enz|itd|itp|itd|m\.m|т\.\s?д|т\.\s?п)\.|\d\s?(?:h|kg|km|cm|mm|ч|мин|кг|км|руб|zł|kr|Uhr)\."""
-    rf"""|\b(?:{_BEFORE_NUMBER})\.?\s?\d+\.|(?<=[.!?…])\))(?=\s+[«“„‘"'(—–¿¡]*\s?(\w))""",
+_BEFORE_CAPITAL = re.compile(r"""[.)](?=\s+[«“„‘"'(—–¿¡]*\s?([^\W\d_]))""")
+_ENDS_ALL_THE_SAME = re.compile(
+    rf"""(?:\b(?:etc|ecc|suiv|usw|enz|itd|itp|m\.m)\.|\d\s?(?:h|kg|km|cm|mm|ч|мин|кг|км|руб|zł|kr|Uhr)\."""
+    rf"""|\b(?:{_BEFORE_NUMBER})\.?\s?\d+\.|[.!?…]\))\Z""",
     re.IGNORECASE,
 )
+_LAST_BEFORE = frozenset("cvwzdptmhgrłдпчнгмбDPM0123456789.!?…")
+"""What stands before the full stop or bracket in any of them: most sentences are ruled out by that alone."""
+
 _ELLIPSIS = re.compile(r"[^\s.…]+\s?(?:\.\.\.|…+)\W*\Z")
 _QUOTED_QUESTION = re.compile(r"""[?!？！؟]["”’»)\]」』]+\s*\Z""")
 _SHORT_WORDS, _SHORT_SIGNS = 3, 5
@@ -311,7 +315,11 @@ def _found(paragraph: str, language: str | None) -> list[int]:
         flat = re.sub(ordinary, lambda word: "x" * len(word[0]), flat, flags=re.IGNORECASE)
     found: list[int] = []
     missed = [
-        each.start(1) for each in _ENDS_BEFORE_CAPITAL.finditer(flat) if each[1].isupper() and not each[1].isdigit()
+        each.start(1)
+        for each in _BEFORE_CAPITAL.finditer(flat)
+        if flat[each.start() - 1] in _LAST_BEFORE
+        and each[1].isupper()
+        and _ENDS_ALL_THE_SAME.search(flat, max(0, each.end() - 16), each.end())
     ]
     start = 0
     while True:
@@ -375,8 +383,8 @@ def _goes_on(text: str, start: int, at: int, cased: bool) -> bool:
 
 def _goes_on_uncased(text: str, start: int, at: int, tail: str) -> bool:
     """The same where no capital tells: a hesitation does not end a sentence, nor a question that somebody asked."""
-    if _ELLIPSIS.fullmatch(text[start:at].strip()):
-        return True
+    if tail[-1:] in ".…":
+        return _ELLIPSIS.fullmatch(text[start:at].strip()) is not None
     if not _QUOTED_QUESTION.search(tail):
         return text[at] == "と" and tail[-1:] in "」』"
     following = _END.split(text[at : at + _MARGIN], maxsplit=1)[0].split()
