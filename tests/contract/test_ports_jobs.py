@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 
@@ -10,7 +11,7 @@ import pytest
 from speech import jobs, segments
 from speech.aws.clients import Clients
 from speech.aws.dynamo import DynamoJobStore
-from speech.errors import StaleWrite
+from speech.errors import OverBudget, StaleWrite
 from speech.jobs import Job, JobStatus, Progress, Source
 from speech.ports import Due, JobStore
 from speech.segments import Outcome, Segment
@@ -217,7 +218,7 @@ def test_of_many_claims_at_once_exactly_one_holds(store: JobStore) -> None:
     assert sum(held) == 1
     row = store.segment(TENANT, JOB_ID, 0)
     assert row is not None
-    assert row.attempts == (an_attempt(started_at=NOW + held.index(True)),)
+    assert row.attempts == (an_attempt(started_at=NOW + held.index(True), characters=12),)
 
 
 def test_a_worker_paused_past_its_lease_is_fenced_off(store: JobStore) -> None:
@@ -527,3 +528,90 @@ def test_a_segment_that_was_fenced_off_cannot_be_claimed_any_more(store: JobStor
 
     with pytest.raises(StaleWrite):
         store.save_segment(segments.claim(pending, now=NOW, lease_ms=1_000))
+
+
+# --- Budgets ---------------------------------------------------------------------------------
+
+
+def test_a_budget_counts_what_is_reserved_from_the_start(store: JobStore) -> None:
+    """I12."""
+    store.create(a_job(), [a_segment(reserved=0.5)], committed=500_000)
+
+    store.save_within([replace(a_segment(reserved=0.5), rev=2)], change=-200_000, limit=None, stored=1, calls=1)
+
+    assert store.progress(TENANT, JOB_ID) == Progress(stored=1, calls=1, committed=300_000)
+
+
+def test_what_does_not_fit_into_the_budget_is_not_written(store: JobStore) -> None:
+    """I12."""
+    store.create(a_job(), [a_segment(), a_segment(index=1)], committed=900_000)
+
+    with pytest.raises(OverBudget):
+        store.save_within([replace(a_segment(), rev=2)], change=100_001, limit=1_000_000)
+    with pytest.raises(OverBudget):
+        store.save_take(replace(a_job(), rev=2), change=100_001, limit=1_000_000)
+    with pytest.raises(OverBudget):
+        store.split(
+            replace(a_job(), rev=2), replace(a_segment(), rev=2), [a_segment(index=2)], change=100_001, limit=1_000_000
+        )
+    store.save_within([replace(a_segment(), rev=2)], change=100_000, limit=1_000_000)
+
+    assert store.progress(TENANT, JOB_ID).committed == 1_000_000
+    assert store.get(TENANT, JOB_ID) == a_job()
+    assert store.segment(TENANT, JOB_ID, 2) is None
+
+
+def test_a_first_reservation_above_the_budget_is_refused(store: JobStore) -> None:
+    store.create(a_job(), [a_segment()])
+
+    with pytest.raises(OverBudget):
+        store.save_within([replace(a_segment(), rev=2)], change=2, limit=1)
+
+    assert store.progress(TENANT, JOB_ID).committed == 0
+
+
+def test_a_row_that_has_moved_leaves_the_budget_alone(store: JobStore) -> None:
+    """I7."""
+    store.create(a_job(), [a_segment(), a_segment(index=1)], committed=10)
+
+    with pytest.raises(StaleWrite):
+        store.save_within([replace(a_segment(), rev=2), replace(a_segment(index=1), rev=3)], change=-10, limit=None)
+    with pytest.raises(StaleWrite):
+        store.save_take(replace(a_job(), rev=5), change=5, limit=100)
+
+    assert store.progress(TENANT, JOB_ID).committed == 10
+    assert store.segment(TENANT, JOB_ID, 0) == a_segment()
+
+
+def test_t3_of_a_thousand_reservations_at_once_exactly_those_that_fit_are_made(store: JobStore) -> None:
+    """T3, I12: overshoot 0."""
+    workers, each_makes, limit, price = 20, 50, 1_000_000, 2_990
+    store.create(a_job(), [a_segment(index=index) for index in range(workers)])
+
+    def reserve(index: int) -> int:
+        row = a_segment(index=index)
+        for _ in range(each_makes):
+            with suppress(OverBudget):
+                store.save_within([after := replace(row, rev=row.rev + 1)], change=price, limit=limit)
+                row = after
+        return row.rev - 1
+
+    with ThreadPoolExecutor(workers) as threads:
+        made = sum(threads.map(reserve, range(workers)))
+
+    assert workers * each_makes == 1_000
+    assert made == limit // price == 334
+    assert store.progress(TENANT, JOB_ID).committed == made * price
+
+
+def test_each_take_has_its_own_counters_and_the_job_has_its_calls(store: JobStore) -> None:
+    store.count(TENANT, JOB_ID, stored=2, calls=3)
+    store.create(a_job(), [a_segment(index=100_000, take=1)])
+
+    counted = store.count(TENANT, JOB_ID, take=1, failed=1, calls=1)
+    moved = jobs.begin_assembly(a_job(status=JobStatus.SYNTHESIZING), now=NOW, due_at=NOW)
+    store.store_only(moved, replace(a_segment(index=100_000, take=1), rev=2), change=7)
+
+    assert counted == Progress(failed=1, calls=4)
+    assert store.progress(TENANT, JOB_ID, 1) == Progress(stored=1, failed=1, calls=4, committed=7)
+    assert store.progress(TENANT, JOB_ID) == Progress(stored=2, calls=4, committed=7)

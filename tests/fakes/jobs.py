@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from speech.errors import StaleWrite
+from speech.errors import OverBudget, StaleWrite
 from speech.jobs import Job, Progress
 from speech.ports import ApiKeyRecord, Delivery, Due
 from speech.segments import Segment
@@ -21,7 +21,8 @@ class FakeJobStore(Faulty):
         self._jobs: dict[tuple[str, str], Job] = {}
         self._segments: dict[tuple[str, str], dict[int, Segment]] = {}
         self._deliveries: dict[tuple[str, str], Delivery] = {}
-        self._progress: dict[tuple[str, str], Progress] = {}
+        self._progress: dict[tuple[str, str, int], Progress] = {}
+        self._sums: dict[tuple[str, str], tuple[int, int]] = {}
         self._uploads: dict[tuple[str, str, str], tuple[str, str]] = {}
         self._keys: dict[tuple[str, str], ApiKeyRecord] = {}
         self._quarantined: set[Due] = set()
@@ -44,7 +45,9 @@ class FakeJobStore(Faulty):
     def _of(self, segment: Segment) -> dict[int, Segment]:
         return self._segments.setdefault((segment.tenant, segment.job_id), {})
 
-    def create(self, job: Job, segments: Sequence[Segment] = (), *, delivery: Delivery | None = None) -> bool:
+    def create(
+        self, job: Job, segments: Sequence[Segment] = (), *, delivery: Delivery | None = None, committed: int = 0
+    ) -> bool:
         if len(segments) > MOST_SEGMENTS_AT_CREATION:
             raise ValueError(f"{len(segments)} segments do not fit into the transaction that creates a job.")
         with self._call("create"):
@@ -53,6 +56,7 @@ class FakeJobStore(Faulty):
             self.put(job, *segments)
             if delivery is not None:
                 self.put(delivery)
+            self._commit(job.tenant, job.id, committed, None)
             return True
 
     def add_segments(self, segments: Sequence[Segment]) -> None:
@@ -64,9 +68,9 @@ class FakeJobStore(Faulty):
         with self._call("get"):
             return self._jobs.get((tenant, job_id))
 
-    def progress(self, tenant: str, job_id: str) -> Progress:
+    def progress(self, tenant: str, job_id: str, take: int = 0) -> Progress:
         with self._call("progress"):
-            return self._progress.get((tenant, job_id), Progress())
+            return self._counted(tenant, job_id, take)
 
     def save(self, job: Job) -> None:
         with self._call("save"):
@@ -104,27 +108,64 @@ class FakeJobStore(Faulty):
                     self._expect(self._of(segment).get(segment.index), segment)
                     self.put(segment)
 
-    def store_only(self, job: Job, segment: Segment) -> None:
+    def save_within(
+        self, segments: Sequence[Segment], *, change: int, limit: int | None, stored: int = 0, calls: int = 0
+    ) -> None:
+        with self._call("save_within"):
+            for each in segments:
+                self._expect(self._of(each).get(each.index), each)
+            first = segments[0]
+            self._commit(first.tenant, first.job_id, change, limit)
+            self.put(*segments)
+            self._add(first.tenant, first.job_id, first.take, stored=stored, failed=0, calls=calls)
+
+    def store_only(self, job: Job, segment: Segment, *, change: int = 0) -> None:
         with self._call("store_only"):
             self._expect(self._jobs.get((job.tenant, job.id)), job)
             self._expect(self._of(segment).get(segment.index), segment)
+            self._commit(job.tenant, job.id, change, None)
             self.put(job, segment)
-            self._progress[job.tenant, job.id] = Progress(stored=1, calls=segment.calls)
+            self._add(job.tenant, job.id, segment.take, stored=1, failed=0, calls=segment.calls)
 
-    def split(self, job: Job, shrunk: Segment, added: Sequence[Segment]) -> None:
+    def split(
+        self, job: Job, shrunk: Segment, added: Sequence[Segment], *, change: int = 0, limit: int | None = None
+    ) -> None:
         with self._call("split"):
             self._expect(self._jobs.get((job.tenant, job.id)), job)
             self._expect(self._of(shrunk).get(shrunk.index), shrunk)
             if any(each.index in self._of(each) for each in added):
                 raise StaleWrite("A segment of that index is there already.")
+            self._commit(job.tenant, job.id, change, limit)
             self.put(job, shrunk, *added)
 
-    def count(self, tenant: str, job_id: str, *, stored: int = 0, failed: int = 0, calls: int = 0) -> Progress:
+    def save_take(self, job: Job, *, change: int, limit: int | None) -> None:
+        with self._call("save_take"):
+            self._expect(self._jobs.get((job.tenant, job.id)), job)
+            self._commit(job.tenant, job.id, change, limit)
+            self.put(job)
+
+    def count(
+        self, tenant: str, job_id: str, *, take: int = 0, stored: int = 0, failed: int = 0, calls: int = 0
+    ) -> Progress:
         with self._call("count"):
-            old = self._progress.get((tenant, job_id), Progress())
-            new = replace(old, stored=old.stored + stored, failed=old.failed + failed, calls=old.calls + calls)
-            self._progress[tenant, job_id] = new
-            return new
+            return self._add(tenant, job_id, take, stored=stored, failed=failed, calls=calls)
+
+    def _add(self, tenant: str, job_id: str, take: int, *, stored: int, failed: int, calls: int) -> Progress:
+        old = self._progress.get((tenant, job_id, take), Progress())
+        self._progress[tenant, job_id, take] = Progress(stored=old.stored + stored, failed=old.failed + failed)
+        all_calls, committed = self._sums.get((tenant, job_id), (0, 0))
+        self._sums[tenant, job_id] = (all_calls + calls, committed)
+        return self._counted(tenant, job_id, take)
+
+    def _commit(self, tenant: str, job_id: str, change: int, limit: int | None) -> None:
+        calls, committed = self._sums.get((tenant, job_id), (0, 0))
+        if limit is not None and committed + change > limit:
+            raise OverBudget("The job's max_cost leaves no room for what this may cost.")
+        self._sums[tenant, job_id] = (calls, committed + change)
+
+    def _counted(self, tenant: str, job_id: str, take: int) -> Progress:
+        calls, committed = self._sums.get((tenant, job_id), (0, 0))
+        return replace(self._progress.get((tenant, job_id, take), Progress()), calls=calls, committed=committed)
 
     def delivery(self, tenant: str, job_id: str) -> Delivery | None:
         with self._call("delivery"):

@@ -36,6 +36,7 @@ from tests.fakes import (
     FakeInputStore,
     FakeJobStore,
     FakeKeys,
+    FakePolicies,
     FakeResultStore,
     FakeTextStore,
 )
@@ -94,11 +95,14 @@ class Edge:
     results: FakeResultStore = field(default_factory=FakeResultStore)
     dispatcher: FakeDispatcher = field(default_factory=FakeDispatcher)
     keys: FakeKeys = field(default_factory=FakeKeys)
+    policies: FakePolicies = field(default_factory=FakePolicies)
     vendor_url: str = "http://127.0.0.1:1"
 
     def __post_init__(self) -> None:
         self.cache = FakeCache(self.clock)
-        self.accept_job = AcceptJob(self.store, self.texts, self.dispatcher, self.clock, self.settings, vendors)
+        self.accept_job = AcceptJob(
+            self.store, self.texts, self.dispatcher, self.clock, self.settings, vendors, self.policies
+        )
         self.post_job = PostJob(self.accept_job)
         self.read_job = ReadJob(self.store, self.results)
         self.cancel_job = CancelJob(self.store, FinishJob(self.store, self.dispatcher, self.clock, self.settings))

@@ -37,7 +37,7 @@ from speech.usecases.accept_job import AcceptJob
 from speech.usecases.close_failed_job import CloseFailedJob
 from speech.usecases.ingest_message import IngestMessage
 from speech.vendors.base import AudioReady, Capabilities, Delivery, StillWorking, SynthesisRequest, Vendor
-from tests.fakes import FakeWebhookSender
+from tests.fakes import FakePolicies, FakeWebhookSender
 from tests.fakes.faults import Faulty
 from tests.support.world import World
 
@@ -327,7 +327,13 @@ class Simulation:
         self.world.vendor = self.vendor  # type: ignore[assignment] # the world asks only for a vendor
         rules: Any = VendorRules(self.vendor)
         self.accept = AcceptJob(
-            self.world.store, self.world.texts, self.world.dispatcher, self.world.clock, self.settings, rules
+            self.world.store,
+            self.world.texts,
+            self.world.dispatcher,
+            self.world.clock,
+            self.settings,
+            rules,
+            FakePolicies(),
         )
         self.ingest = IngestMessage(self.accept)
         self.world.sweep = replace(self.world.sweep, resume=self.accept.resume)

@@ -193,7 +193,7 @@ class Services:
         from speech import vendors
         from speech.usecases.accept_job import AcceptJob
 
-        return AcceptJob(self.store, self.texts, self.dispatcher, self.clock, self.settings, vendors)
+        return AcceptJob(self.store, self.texts, self.dispatcher, self.clock, self.settings, vendors, self.policies)
 
     @cached_property
     def read_job(self) -> "ReadJob":

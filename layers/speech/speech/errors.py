@@ -104,6 +104,11 @@ class TextTooLong(InvalidRequest):
     title = "The text is too long"
 
 
+class MaxCostTooLow(InvalidRequest):
+    code = "max-cost-too-low"
+    title = "The job could cost more than its max_cost"
+
+
 class IdempotencyKeyReused(InvalidRequest):
     code = "idempotency-key-reused"
     title = "This Idempotency-Key was used for another request"
@@ -151,6 +156,14 @@ class ProcessingFailed(SpeechError):
     status = 500
 
 
+class OverBudget(SpeechError):
+    """What would be reserved does not fit into what the job may cost. Nothing was written."""
+
+    code = "max-cost-reached"
+    title = "The job may not cost more"
+    status = 422
+
+
 class UnusableAudio(SpeechError):
     """Bytes that are not whole, real, audible audio. `reason` is a kebab-case class of damage."""
 
@@ -161,6 +174,9 @@ class UnusableAudio(SpeechError):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
+        self.request_id: str | None = None
+        self.credits: float | None = None
+        """What the vendor said of the call that brought these bytes; it may well have been billed."""
 
 
 class StaleWrite(SpeechError):
@@ -195,7 +211,8 @@ class VendorError(SpeechError):
     """Something a vendor did. Carries what a person needs to talk to the vendor about it.
 
     `vendor_status` is the vendor's HTTP status, `vendor_code` its own error code, `request_id` its
-    request id, `retry_after` seconds. None is ever the text, a key or a token.
+    request id, `retry_after` seconds, `credits` what it charged all the same. None is ever the text, a key
+    or a token.
     """
 
     code = "vendor-error"
@@ -211,8 +228,10 @@ class VendorError(SpeechError):
         vendor_code: str | None = None,
         request_id: str | None = None,
         retry_after: float | None = None,
+        credits: float | None = None,
     ) -> None:
         super().__init__(detail)
+        self.credits = credits
         self.vendor = vendor
         self.vendor_status = vendor_status
         self.vendor_code = vendor_code

@@ -10,6 +10,8 @@ from enum import StrEnum
 from typing import Any
 
 from speech.errors import IllegalTransition
+from speech.policy import Price
+from speech.prices import dollars, millionths
 from speech.segments import Segment
 
 
@@ -79,11 +81,15 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Counters beside the job row, so that parallel segments do not fight over it. A hint: rows decide."""
+    """Counters beside the job row, so that parallel segments do not fight over it. A hint: rows decide.
+
+    But for `committed`, which is exact: what a job with `max_cost` has reserved and spent, in millionths.
+    """
 
     stored: int = 0
     failed: int = 0
     calls: int = 0
+    committed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +98,7 @@ class Job:
 
     `spec` is None only in a job that was refused before its options could be understood. `text_id` names
     the stored text by job and content: a request that loses the race for an identity harms nobody's text.
-    `lease_token` is who assembles now, until `lease_until`.
+    `lease_token` is who assembles now, until `lease_until`. `price` is what its vendor asked when it was taken.
     """
 
     tenant: str
@@ -119,6 +125,13 @@ class Job:
     lease_token: str | None = None
     lease_until: int | None = None
     sends: int = 0
+    price: Price | None = None
+    max_cost: float | None = None
+
+    @property
+    def budget(self) -> int | None:
+        """What may be reserved and spent together, in millionths of a US dollar; None: anything."""
+        return None if self.max_cost is None else millionths(self.max_cost)
 
     @property
     def is_terminal(self) -> bool:
@@ -185,12 +198,23 @@ def cancel(job: Job, *, cost: Cost, now: int) -> Job:
 
 
 def cost_of(segments: Iterable[Segment]) -> Cost:
-    """What the attempts of these segments came to, as far as anyone knows."""
-    calls = 0
+    """What the attempts of these segments came to, as far as anyone knows.
+
+    What may have been billed counts. One such call of unknown price makes the sum unknown; and that nothing
+    was bought is a sum of 0 only where there is a price.
+    """
+    calls = total = 0
     credits: float | None = None
+    known: bool | None = None
     for segment in segments:
         calls += segment.calls
-        for attempt in segment.attempts:
-            if attempt.credits is not None:
-                credits = (credits or 0.0) + attempt.credits
-    return Cost(vendor_calls=calls, credits=credits)
+        credits = _sum(credits, *(attempt.credits for attempt in segment.attempts))
+        billed = [attempt.amount for attempt in segment.attempts if attempt.may_be_billed]
+        total += sum(millionths(amount) for amount in billed)
+        known = known is not False and None not in (billed or [segment.reserved])
+    return Cost(vendor_calls=calls, credits=credits, amount=dollars(total) if known else None)
+
+
+def _sum(*parts: float | None) -> float | None:
+    known = [part for part in parts if part is not None]
+    return sum(known) if known else None

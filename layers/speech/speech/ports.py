@@ -66,10 +66,13 @@ class JobStore(Protocol):
     A row that cannot be understood raises CorruptRow.
     """
 
-    def create(self, job: Job, segments: Sequence[Segment] = (), *, delivery: Delivery | None = None) -> bool:
+    def create(
+        self, job: Job, segments: Sequence[Segment] = (), *, delivery: Delivery | None = None, committed: int = 0
+    ) -> bool:
         """Write a new job and its first segments in one transaction. False when the job exists already.
 
         At most 90 segments; the rest by `add_segments`. A job that is born failed brings its delivery.
+        `committed` is what the job's segments reserve of its budget, in millionths.
         """
         ...
 
@@ -79,7 +82,7 @@ class JobStore(Protocol):
 
     def get(self, tenant: str, job_id: str) -> Job | None: ...
 
-    def progress(self, tenant: str, job_id: str) -> Progress: ...
+    def progress(self, tenant: str, job_id: str, take: int = 0) -> Progress: ...
 
     def save(self, job: Job) -> None:
         """Write a job whose row still has revision `job.rev - 1`."""
@@ -107,16 +110,37 @@ class JobStore(Protocol):
         """As `save_segment`, a hundred in one transaction; rows that have moved meanwhile stay as they are."""
         ...
 
-    def store_only(self, job: Job, segment: Segment) -> None:
+    def save_within(
+        self, segments: Sequence[Segment], *, change: int, limit: int | None, stored: int = 0, calls: int = 0
+    ) -> None:
+        """As `save_segment` for up to 90 segments of a job, and add to its counters, in one transaction.
+
+        `change` is what the job's budget has then committed more, or less. Raises OverBudget when that would
+        be above `limit`; then nothing is written.
+        """
+        ...
+
+    def store_only(self, job: Job, segment: Segment, *, change: int = 0) -> None:
         """Write a job and its only segment, both following their rows, and count the segment, in one transaction."""
         ...
 
-    def split(self, job: Job, shrunk: Segment, added: Sequence[Segment]) -> None:
-        """Write a job and a segment that follow their rows, and new segments, in one transaction."""
+    def split(
+        self, job: Job, shrunk: Segment, added: Sequence[Segment], *, change: int = 0, limit: int | None = None
+    ) -> None:
+        """Write a job and a segment that follow their rows, and new segments, in one transaction.
+
+        `change` and `limit` as in `save_within`.
+        """
         ...
 
-    def count(self, tenant: str, job_id: str, *, stored: int = 0, failed: int = 0, calls: int = 0) -> Progress:
-        """Add to the counters and return them."""
+    def save_take(self, job: Job, *, change: int, limit: int | None) -> None:
+        """As `save`, with `change` and `limit` as in `save_within`."""
+        ...
+
+    def count(
+        self, tenant: str, job_id: str, *, take: int = 0, stored: int = 0, failed: int = 0, calls: int = 0
+    ) -> Progress:
+        """Add to the counters and return them. Each take has its own; calls and budget are those of the job."""
         ...
 
     def delivery(self, tenant: str, job_id: str) -> Delivery | None: ...

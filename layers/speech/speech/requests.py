@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from pydantic_core import ErrorDetails
 
 from speech.errors import FieldError, InvalidRequest
+from speech.policy import MAX_SPEAKERS, Speaker
 from speech.vendors.base import INSTEAD_OF_TEXT
 
 FORMATS = ("mp3", "wav", "ogg", "flac")
@@ -24,6 +25,8 @@ MAX_METADATA_ENTRIES = 50
 MAX_METADATA_KEY = 128
 MAX_METADATA_VALUE = 1_024
 MAX_METADATA_BYTES = 8_192
+MAX_COST = 1_000_000.0
+"""US dollars. More is a slip of the hand."""
 
 # RFC 5646: language, extended languages, script, region, variants, extensions, private use.
 _LANGUAGE = re.compile(
@@ -100,6 +103,10 @@ def _webhook_url(value: str) -> str:
     return value
 
 
+def _speaker(value: str) -> str:
+    return str(Speaker.parse(value))
+
+
 def is_request_id(value: str) -> bool:
     return len(value) <= MAX_REQUEST_ID and bool(value.strip()) and not _CONTROL.search(value)
 
@@ -125,6 +132,7 @@ class JobRequest(BaseModel):
     metadata: Annotated[dict[str, str], AfterValidator(_metadata)] | None = None
     webhook_url: Annotated[str, AfterValidator(_webhook_url)] | None = None
     vendor_options: dict[str, Any] | None = None
+    max_cost: Annotated[float, Field(gt=0, le=MAX_COST, allow_inf_nan=False)] | None = None
     request_id: RequestId | None = None
 
     @classmethod
@@ -190,6 +198,7 @@ _MESSAGES: Mapping[str, str] = {
     "int_type": "must be a whole number",
     "float_type": "must be a number",
     "dict_type": "must be an object",
+    "list_type": "must be a list",
     "finite_number": "must be a number",
     "int_from_float": "must be a whole number",
     "string_unicode": "must be text",
@@ -212,6 +221,10 @@ def _field_error(error: ErrorDetails) -> FieldError:
         return FieldError(field, f"may have at most {context['max_length']} characters")
     if field == "sample_rate" and kind in ("greater_than_equal", "less_than_equal"):
         return FieldError(field, f"must be between {MIN_SAMPLE_RATE} and {MAX_SAMPLE_RATE}")
+    if field == "fallback" and kind == "too_long":
+        return FieldError(field, f"may have at most {MAX_SPEAKERS} entries")
+    if field == "max_cost" and kind in ("greater_than", "less_than_equal"):
+        return FieldError(field, f"must be US dollars, greater than 0 and at most {MAX_COST:,.0f}")
     if field == "speed" and kind in ("greater_than", "less_than_equal"):
         return FieldError(field, "must be greater than 0 and at most 100")
     return FieldError(field, _MESSAGES.get(kind, "is not valid"))

@@ -46,17 +46,21 @@ def job_resource(job: Job, progress: Progress, links: Links | None = None) -> di
         else None,
         "subtitles": {"vtt": links.vtt, "srt": links.srt} if links else None,
         "problem": job.problem,
-        "cost": {
-            "currency": cost.currency,
-            "amount": cost.amount,
-            "credits": cost.credits,
-            "vendor_calls": cost.vendor_calls,
-        },
+        "cost": cost_resource(cost),
         "request_id": job.request_id,
         "retry_of": job.retry_of,
         "metadata": dict(job.metadata),
         "created_at": timestamp(job.created_at),
         "updated_at": timestamp(job.updated_at),
+    }
+
+
+def cost_resource(cost: Cost) -> dict[str, Any]:
+    return {
+        "currency": cost.currency,
+        "amount": cost.amount,
+        "credits": cost.credits,
+        "vendor_calls": cost.vendor_calls,
     }
 
 

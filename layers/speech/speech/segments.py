@@ -39,9 +39,23 @@ class Outcome(StrEnum):
     AMBIGUOUS = "ambiguous"
 
 
+class Entry(StrEnum):
+    """Where a vendor call stands in the ledger: first meant, then made, then one of the three outcomes."""
+
+    RESERVED = "reserved"
+    SENT = "sent"
+    SETTLED = "settled"
+    RELEASED = "released"
+    AMBIGUOUS = "ambiguous"
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One vendor call, written before the call is made. Times are epoch milliseconds."""
+    """One vendor call, written before the call is made. Times are epoch milliseconds.
+
+    `amount` is in US dollars, None where the price is not known: the most it may come to while that is all
+    that can be said, then what it came to. What was released came to nothing, and has none.
+    """
 
     number: int
     started_at: int
@@ -50,15 +64,22 @@ class Attempt:
     request_id: str | None = None
     credits: float | None = None
     problem_code: str | None = None
+    vendor: str | None = None
+    characters: int | None = None
+    amount: float | None = None
+
+    @property
+    def entry(self) -> Entry:
+        return Entry.SENT if self.outcome is None else Entry(self.outcome.value)
+
+    @property
+    def may_be_billed(self) -> bool:
+        return self.outcome is not Outcome.RELEASED
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentAudio:
-    """Verified audio at rest. `frames` counts samples per channel; `sample_rate` is in Hz.
-
-    The rest is the verdict, as far as it was recorded: `loudness` is the RMS in dB below full scale,
-    `repairs` names what was mended in the file, `pace` is in characters a second.
-    """
+    """Verified audio at rest. `frames` counts samples per channel; `sample_rate` is in Hz."""
 
     container: str
     sample_rate: int
@@ -66,10 +87,6 @@ class SegmentAudio:
     frames: int
     bytes: int
     sha256: str
-    codec: str | None = None
-    loudness: float | None = None
-    pace: float | None = None
-    repairs: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -87,6 +104,9 @@ class Segment:
     asked of the vendor since it was called, `sends` how often `sweep` has sent this segment again.
     `hops` counts the messages that led from one call to the next without the sweep between them.
     `index` is the row's name; the order of speech is that of `start`. `is_split`: cut anew, for its length.
+    `reserved` is the most that its next call, or the one that is under way, may come to; None: not known.
+    `take` is the narrator's, counted from 0: rows of another take than the job's are none of its speech.
+    `refusals` counts the calls that the vendor turned away at its door, which are no attempts.
     """
 
     tenant: str
@@ -111,6 +131,9 @@ class Segment:
     is_split: bool = False
     audio: SegmentAudio | None = None
     problem: dict[str, Any] | None = None
+    reserved: float | None = None
+    refusals: int = 0
+    take: int = 0
 
     @property
     def is_terminal(self) -> bool:
@@ -120,6 +143,12 @@ class Segment:
     def calls(self) -> int:
         return len(self.attempts)
 
+    @property
+    def ledger(self) -> tuple[Entry, ...]:
+        """Where each call stands, oldest first. A pending row is the reservation of its next one."""
+        meant = (Entry.RESERVED,) if self.status is SegmentStatus.PENDING else ()
+        return (*(attempt.entry for attempt in self.attempts), *meant)
+
 
 def _moved(segment: Segment, to: SegmentStatus, **changes: Any) -> Segment:
     if to not in TRANSITIONS[segment.status]:
@@ -127,16 +156,41 @@ def _moved(segment: Segment, to: SegmentStatus, **changes: Any) -> Segment:
     return replace(segment, status=to, rev=segment.rev + 1, **changes)
 
 
-def _closed(segment: Segment, now: int, outcome: Outcome, **facts: Any) -> tuple[Attempt, ...]:
-    """The attempts with the open one ended. Without an open attempt nothing was called: unchanged."""
+def _closed(
+    segment: Segment,
+    now: int,
+    outcome: Outcome,
+    *,
+    amount: float | None = None,
+    request_id: str | None = None,
+    **facts: Any,
+) -> tuple[Attempt, ...]:
+    """The attempts with the open one ended. Without an open attempt nothing was called: unchanged.
+
+    Where nobody knows what a call came to, the most that it may have come to stands.
+    """
     if not segment.attempts or segment.attempts[-1].outcome is not None:
         return segment.attempts
-    return (*segment.attempts[:-1], replace(segment.attempts[-1], outcome=outcome, ended_at=now, **facts))
+    last = segment.attempts[-1]
+    if outcome is Outcome.RELEASED:
+        amount = None
+    elif amount is None:
+        amount = last.amount
+    ended = replace(
+        last, outcome=outcome, ended_at=now, amount=amount, request_id=request_id or last.request_id, **facts
+    )
+    return (*segment.attempts[:-1], ended)
 
 
-def claim(segment: Segment, *, now: int, lease_ms: int) -> Segment:
+def claim(segment: Segment, *, now: int, lease_ms: int, vendor: str | None = None) -> Segment:
     """pending → calling: the attempt is written down before the vendor hears of it."""
-    attempt = Attempt(number=segment.calls + 1, started_at=now)
+    attempt = Attempt(
+        number=segment.calls + 1,
+        started_at=now,
+        vendor=vendor,
+        characters=segment.characters,
+        amount=segment.reserved,
+    )
     return _moved(
         segment,
         SegmentStatus.CALLING,
@@ -160,7 +214,7 @@ def take_over(segment: Segment, *, now: int, lease_ms: int) -> Segment:
 
 def wait_for_vendor(segment: Segment, *, due_at: int, vendor_job_id: str, request_id: str | None = None) -> Segment:
     """calling → waiting: the vendor has a job of its own; we check it at `due_at`."""
-    last = replace(segment.attempts[-1], request_id=request_id)
+    last = replace(segment.attempts[-1], request_id=request_id or segment.attempts[-1].request_id)
     return _moved(
         segment,
         SegmentStatus.WAITING,
@@ -213,11 +267,9 @@ def store(
     outcome: Outcome = Outcome.SETTLED,
     request_id: str | None = None,
     credits: float | None = None,
+    amount: float | None = None,
 ) -> Segment:
     """→ stored: verified audio lies under `audio_key`. From pending, nothing was bought."""
-    facts: dict[str, Any] = {"credits": credits}
-    if request_id is not None:
-        facts["request_id"] = request_id
     return _moved(
         segment,
         SegmentStatus.STORED,
@@ -225,7 +277,7 @@ def store(
         due_at=None,
         lease_until=None,
         problem=None,
-        attempts=_closed(segment, now, outcome, **facts),
+        attempts=_closed(segment, now, outcome, amount=amount, request_id=request_id, credits=credits),
     )
 
 
@@ -239,11 +291,10 @@ def retry(
     problem: dict[str, Any],
     request_id: str | None = None,
     credits: float | None = None,
+    amount: float | None = None,
 ) -> Segment:
     """calling | waiting → pending: this attempt is over, another may be made from `not_before`."""
-    facts: dict[str, Any] = {"problem_code": problem.get("code"), "credits": credits}
-    if request_id is not None:
-        facts["request_id"] = request_id
+    code = problem.get("code")
     return _moved(
         segment,
         SegmentStatus.PENDING,
@@ -253,7 +304,9 @@ def retry(
         lease_until=None,
         vendor_job_id=None,
         problem=problem,
-        attempts=_closed(segment, now, outcome, **facts),
+        attempts=_closed(
+            segment, now, outcome, amount=amount, request_id=request_id, credits=credits, problem_code=code
+        ),
     )
 
 
@@ -265,6 +318,7 @@ def forgo(segment: Segment, *, not_before: int, due_at: int, problem: dict[str, 
         not_before=not_before,
         due_at=due_at,
         hops=segment.hops + 1,
+        refusals=segment.refusals + 1,
         lease_until=None,
         problem=problem,
         attempts=segment.attempts[:-1],
@@ -283,6 +337,7 @@ def shrink(segment: Segment, to: Segment, *, now: int) -> Segment:
         sounds=to.sounds,
         read_out=to.read_out,
         audio_key=to.audio_key,
+        reserved=to.reserved,
         is_split=True,
         not_before=now,
         due_at=to.due_at,
@@ -299,18 +354,19 @@ def fail(
     problem: dict[str, Any],
     request_id: str | None = None,
     credits: float | None = None,
+    amount: float | None = None,
 ) -> Segment:
     """→ failed: for good."""
-    facts: dict[str, Any] = {"problem_code": problem.get("code"), "credits": credits}
-    if request_id is not None:
-        facts["request_id"] = request_id
+    code = problem.get("code")
     return _moved(
         segment,
         SegmentStatus.FAILED,
         due_at=None,
         lease_until=None,
         problem=problem,
-        attempts=_closed(segment, now, outcome, **facts),
+        attempts=_closed(
+            segment, now, outcome, amount=amount, request_id=request_id, credits=credits, problem_code=code
+        ),
     )
 
 

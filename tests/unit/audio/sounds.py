@@ -34,8 +34,7 @@ def encode(samples: Samples, rate: int, format: str, subtype: str | None = None,
     file = io.BytesIO()
     channels = 1 if samples.ndim == 1 else samples.shape[1]
     with soundfile.SoundFile(file, "w", rate, channels, subtype, format=format, **settings) as out:
-        for at in range(0, len(samples), 65_536):  # the Vorbis encoder overflows its stack when given minutes at once
-            out.write(samples[at : at + 65_536])
+        out.write(samples)
     return file.getvalue()
 
 

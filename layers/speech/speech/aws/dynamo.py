@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from botocore.exceptions import ClientError
 
 from speech.aws.clock import SystemClock
-from speech.aws.faults import code_of, translated
+from speech.aws.faults import code_of, is_conflict, translated
 from speech.aws.rows import Row, decode, encode
-from speech.errors import CorruptRow, InvalidRequest, StaleWrite, StoreUnavailable
+from speech.errors import CorruptRow, InvalidRequest, OverBudget, StaleWrite, StoreUnavailable
 from speech.jobs import Job, Progress
 from speech.observability import count, logger
 from speech.policy import Policy
@@ -39,6 +39,7 @@ READS_OF_UNPROCESSED_KEYS = 3
 
 POLICY_MAX_AGE_MS = 60_000
 POLICY_KEY: "_Key" = {"pk": {"S": f"{TENANT}#policy"}, "sk": {"S": "policy"}}
+TRIES_OF_CONFLICTS = 10
 
 PART_BYTES = 90_000
 MOST_PARTS = 10
@@ -84,15 +85,18 @@ class DynamoJobStore:
         self._table = table
         self._clock = clock or SystemClock()
 
-    def create(self, job: Job, segments: Sequence[Segment] = (), *, delivery: Delivery | None = None) -> bool:
+    def create(
+        self, job: Job, segments: Sequence[Segment] = (), *, delivery: Delivery | None = None, committed: int = 0
+    ) -> bool:
         if len(segments) > MOST_SEGMENTS_AT_CREATION:
             raise ValueError(f"{len(segments)} segments do not fit into the transaction that creates a job.")
         write_id = _new_write_id()
         puts = [self._put(job, write_id, _ABSENT), *(self._put(each, write_id) for each in segments)]
         if delivery is not None:
             puts.append(self._put(delivery, write_id))
+        counters = self._counters(job.tenant, job.id, committed=committed) if committed else None
         try:
-            self._transact(puts, write_id)
+            self._transact(puts, write_id, counters)
         except StaleWrite:
             return False
         return True
@@ -108,9 +112,8 @@ class DynamoJobStore:
         row = self._get(_job_key(tenant, job_id))
         return _decoded(Job, row)
 
-    def progress(self, tenant: str, job_id: str) -> Progress:
-        row = self._get(_job_key(tenant, job_id, "progress"))
-        return Progress() if row is None else decode(Progress, row)
+    def progress(self, tenant: str, job_id: str, take: int = 0) -> Progress:
+        return _progress(self._get(_job_key(tenant, job_id, "progress")) or {}, take)
 
     def save(self, job: Job) -> None:
         self._replace(job)
@@ -147,34 +150,46 @@ class DynamoJobStore:
             some = segments[first : first + ROWS_PER_TRANSACTION]
             self._put_what_can_be([self._put(each, write_id, _follows(each.rev)) for each in some])
 
-    def store_only(self, job: Job, segment: Segment) -> None:
+    def save_within(
+        self, segments: Sequence[Segment], *, change: int, limit: int | None, stored: int = 0, calls: int = 0
+    ) -> None:
         write_id = _new_write_id()
-        counted = {"stored": {"N": "1"}, "calls": {"N": str(segment.calls)}, "expires_at": self._expires(None)}
-        puts = [self._put(job, write_id, _follows(job.rev)), self._put(segment, write_id, _follows(segment.rev))]
-        progress = {"TableName": self._table, "Item": _job_key(job.tenant, job.id, "progress") | counted}
-        self._transact([*puts, progress], write_id)
+        first = segments[0]
+        counters = self._counters(
+            first.tenant, first.job_id, first.take, stored=stored, calls=calls, committed=change, limit=limit
+        )
+        self._transact([self._put(each, write_id, _follows(each.rev)) for each in segments], write_id, counters)
 
-    def split(self, job: Job, shrunk: Segment, added: Sequence[Segment]) -> None:
+    def store_only(self, job: Job, segment: Segment, *, change: int = 0) -> None:
+        write_id = _new_write_id()
+        puts = [self._put(job, write_id, _follows(job.rev)), self._put(segment, write_id, _follows(segment.rev))]
+        counters = self._counters(
+            job.tenant, job.id, segment.take, stored=1, calls=segment.calls, committed=change or None
+        )
+        self._transact(puts, write_id, counters)
+
+    def split(
+        self, job: Job, shrunk: Segment, added: Sequence[Segment], *, change: int = 0, limit: int | None = None
+    ) -> None:
         write_id = _new_write_id()
         puts = [self._put(job, write_id, _follows(job.rev)), self._put(shrunk, write_id, _follows(shrunk.rev))]
-        self._transact([*puts, *(self._put(each, write_id, _ABSENT) for each in added)], write_id)
+        counters = self._counters(job.tenant, job.id, committed=change, limit=limit) if change else None
+        self._transact([*puts, *(self._put(each, write_id, _ABSENT) for each in added)], write_id, counters)
 
-    def count(self, tenant: str, job_id: str, *, stored: int = 0, failed: int = 0, calls: int = 0) -> Progress:
+    def save_take(self, job: Job, *, change: int, limit: int | None) -> None:
+        write_id = _new_write_id()
+        counters = self._counters(job.tenant, job.id, committed=change, limit=limit)
+        self._transact([self._put(job, write_id, _follows(job.rev))], write_id, counters)
+
+    def count(
+        self, tenant: str, job_id: str, *, take: int = 0, stored: int = 0, failed: int = 0, calls: int = 0
+    ) -> Progress:
         with translated():
             row = self._client.update_item(
-                TableName=self._table,
-                Key=_job_key(tenant, job_id, "progress"),
-                UpdateExpression="SET expires_at = :expires ADD #stored :stored, #failed :failed, #calls :calls",
-                ExpressionAttributeNames={"#stored": "stored", "#failed": "failed", "#calls": "calls"},
-                ExpressionAttributeValues={
-                    ":expires": self._expires(None),
-                    ":stored": {"N": str(stored)},
-                    ":failed": {"N": str(failed)},
-                    ":calls": {"N": str(calls)},
-                },
+                **self._counters(tenant, job_id, take, stored=stored, failed=failed, calls=calls),
                 ReturnValues="ALL_NEW",
             )["Attributes"]
-        return decode(Progress, row)
+        return _progress(row, take)
 
     def delivery(self, tenant: str, job_id: str) -> Delivery | None:
         row = self._get(_job_key(tenant, job_id, "delivery"))
@@ -307,21 +322,55 @@ class DynamoJobStore:
             **(condition or {}),
         }
 
-    def _transact(self, puts: Sequence[Row], write_id: str) -> None:
-        """All of the rows or none; raises StaleWrite when one of the conditions is refused."""
+    def _counters(
+        self,
+        tenant: str,
+        job_id: str,
+        take: int = 0,
+        *,
+        stored: int = 0,
+        failed: int = 0,
+        calls: int = 0,
+        committed: int | None = None,
+        limit: int | None = None,
+    ) -> dict[str, Any]:
+        """What to add to a job's counters, as the arguments of an update."""
+        added = {_of_take("stored", take): stored, _of_take("failed", take): failed, "calls": calls}
+        if committed is not None:
+            added["committed"] = committed
+        values = {f":{name}": {"N": str(value)} for name, value in added.items()}
+        sums = ", ".join(f"#{name} :{name}" for name in added)
+        update: dict[str, Any] = {
+            "TableName": self._table,
+            "Key": _job_key(tenant, job_id, "progress"),
+            "UpdateExpression": f"SET expires_at = :expires ADD {sums}",
+            "ExpressionAttributeNames": {f"#{name}": name for name in added},
+            "ExpressionAttributeValues": {":expires": self._expires(None), **values},
+        }
+        if committed is not None and limit is not None:
+            absent = "attribute_not_exists(#committed) OR " if committed <= limit else ""
+            update["ConditionExpression"] = f"{absent}#committed <= :room"
+            update["ExpressionAttributeValues"][":room"] = {"N": str(limit - committed)}
+        return update
+
+    def _transact(self, puts: Sequence[Row], write_id: str, counters: Row | None = None) -> None:
+        """All of the rows or none; raises StaleWrite when one of the conditions is refused, OverBudget for that of
+        the counters alone."""
         try:
-            self._write(puts)
+            self._write_counted(puts, counters) if counters else self._write(puts)
         except ClientError as error:
             refused = _refused(error)
             if _written_by(refused.get(0, {})) != write_id:
+                if set(refused) == {len(puts)}:
+                    raise OverBudget("The job's max_cost leaves no room for what this may cost.") from error
                 raise _stale() from error
         except StoreUnavailable:
             first = puts[0]["Item"]
             if not self._was_written({"pk": first["pk"], "sk": first["sk"]}, write_id):
                 raise
 
-    def _write(self, puts: Sequence[Row]) -> None:
-        actions: Any = [{"Put": put} for put in puts]
+    def _write(self, puts: Sequence[Row], *updates: Row) -> None:
+        actions: Any = [*({"Put": put} for put in puts), *({"Update": update} for update in updates)]
         with translated():
             self._client.transact_write_items(TransactItems=actions)
 
@@ -335,6 +384,18 @@ class DynamoJobStore:
                 puts = [put for position, put in enumerate(puts) if position not in refused]
             else:
                 return
+
+    def _write_counted(self, puts: Sequence[Row], counters: Row) -> None:
+        """Segments of one job that end at the same moment meet at its counters: the loser's turn comes at once."""
+        for _ in range(TRIES_OF_CONFLICTS):
+            try:
+                self._write(puts, counters)
+            except StoreUnavailable as error:
+                if not is_conflict(error.__cause__):
+                    raise
+            else:
+                return
+        self._write(puts, counters)
 
     def _both(self, first: _Key, second: _Key) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
         """Two rows of one job, in one call."""
@@ -494,6 +555,15 @@ def _refused(error: ClientError) -> dict[int, Mapping[str, Any]]:
 
 def _decoded(kind: type[Entity], row: Mapping[str, Any] | None) -> Entity | None:
     return None if row is None else decode(kind, row)
+
+
+def _of_take(counter: str, take: int) -> str:
+    return f"{counter}_{take}" if take else counter
+
+
+def _progress(row: Mapping[str, Any], take: int) -> Progress:
+    own = {name: row[_of_take(name, take)] for name in ("stored", "failed") if _of_take(name, take) in row}
+    return decode(Progress, {name: row[name] for name in ("calls", "committed") if name in row} | own)
 
 
 def _due(row: Mapping[str, Any]) -> Due | None:

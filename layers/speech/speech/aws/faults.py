@@ -55,6 +55,14 @@ def passes(error: ClientError) -> bool:
     return code in _PASSES or "Throttl" in code or status_of(error) >= 500 or status_of(error) == 429
 
 
+def is_conflict(error: BaseException | None) -> bool:
+    """Whether a transaction was called off only because another one was at the same row."""
+    if not isinstance(error, ClientError) or code_of(error) != "TransactionCanceledException":
+        return False
+    reasons = {reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])}
+    return reasons <= {"None", "TransactionConflict"}
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn what passes into StoreUnavailable; let everything else through as it is."""

@@ -39,7 +39,7 @@ def encode(entity: Any) -> Row:
         elif isinstance(value, int):
             row[name] = {"N": str(value)}
             continue
-        elif value or is_dataclass(value):
+        elif value or is_dataclass(value) or isinstance(value, float):
             text = json.dumps(value, default=_plain, separators=(",", ":"))
         else:
             continue

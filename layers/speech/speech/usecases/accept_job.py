@@ -15,6 +15,7 @@ from speech.errors import (
     EmptyText,
     FieldError,
     IdempotencyKeyReused,
+    MaxCostTooLow,
     ProcessingFailed,
     SpeechError,
     StaleWrite,
@@ -26,7 +27,8 @@ from speech.ids import derived_job_id, new_job_id
 from speech.jobs import Cost, Job, JobStatus, Source, Spec
 from speech.messages import DeliverEvent, StartSegment
 from speech.observability import count
-from speech.ports import Clock, Delivery, Dispatcher, JobStore, TextStore
+from speech.ports import Clock, Delivery, Dispatcher, JobStore, Policies, TextStore
+from speech.prices import committed, dollars, price_of
 from speech.problems import problem_from
 from speech.segments import Segment
 from speech.settings import TENANT, Settings
@@ -110,6 +112,7 @@ class AcceptJob:
     clock: Clock
     settings: Settings
     vendors: VendorRules
+    policies: Policies
 
     def __call__(self, arrival: Arrival, request: "JobRequest", text: str, *, looked: bool = False) -> Accepted:
         """Raises InvalidRequest and its kin for what cannot be spoken; then there is no job.
@@ -126,6 +129,7 @@ class AcceptJob:
         rows = self._segments(job, spec, cleaned)
         if not rows:
             raise EmptyText("There is nothing in the text that a voice could speak.")
+        reserved = _within_budget(job, rows)
         now = job.created_at
         content = cleaned.encode()
         job = replace(job, segments_total=len(rows), text_id=f"{job.id}-{hashlib.sha256(content).hexdigest()[:16]}")
@@ -133,7 +137,7 @@ class AcceptJob:
             # Every row is in the one transaction: both arrows are taken at once, and a write is saved.
             job = jobs.begin_synthesis(job, now=now, due_at=self._due(now))
         self.texts.put_text(job.tenant, job.text_id, content)
-        if not self.store.create(job, rows[:SEGMENTS_AT_CREATION]):
+        if not self.store.create(job, rows[:SEGMENTS_AT_CREATION], committed=reserved):
             known = self.find(arrival)
             if known is None:
                 raise StoreUnavailable("The job could not be read back. Send the request again.")
@@ -257,6 +261,8 @@ class AcceptJob:
             request_id=arrival.request_id,
             request_digest=arrival.digest,
             due_at=min(self._due(now), deadline_at),
+            price=price_of(self.policies.policy(), spec.vendor),
+            max_cost=request.max_cost,
         )
 
     def _segments(self, job: Job, spec: Spec, text: str) -> list[Segment]:
@@ -303,6 +309,19 @@ class AcceptJob:
 def is_allowed(option: Option, settings: Settings) -> bool:
     """Whether this stack takes an option; some its operator has to allow first."""
     return {"": True, "dify_message_ids": settings.dify_message_ids}[option.allowed_by]
+
+
+def _within_budget(job: Job, rows: Sequence[Segment]) -> int:
+    """What these segments reserve, in millionths; 0 without a budget. Raises MaxCostTooLow."""
+    if job.budget is None or job.spec is None:
+        return 0
+    if any(row.reserved is None for row in rows):
+        message = f"cannot be kept to: the price of {job.spec.vendor} is not known here; the operator can set it"
+    elif (most := sum(map(committed, rows))) > job.budget:
+        message = f"is too low: this text may cost up to {dollars(most):.6f} US dollars with {job.spec.vendor}"
+    else:
+        return most
+    raise MaxCostTooLow(f"`max_cost` {message}.", errors=[FieldError("max_cost", message)])
 
 
 def _speakable(text: str) -> str:

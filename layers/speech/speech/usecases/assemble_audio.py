@@ -14,9 +14,9 @@ from speech.jobs import Job, JobStatus, Result, Spec
 from speech.messages import AssembleAudio
 from speech.observability import count, logger
 from speech.ports import Clock, JobStore, ResultStore, SegmentStore, TextStore
-from speech.resource import job_resource
+from speech.resource import cost_resource, job_resource
 from speech.results import latest_result_base
-from speech.segments import Segment, SegmentStatus
+from speech.segments import Attempt, Segment, SegmentStatus
 from speech.settings import Settings
 from speech.usecases.finish_job import FinishJob
 
@@ -179,30 +179,26 @@ class AssembleAudioUseCase:
                         "sample_rate": row.audio.sample_rate,
                         "seconds": round(row.audio.seconds, 6),
                         "sha256": row.audio.sha256,
-                        "codec": row.audio.codec,
-                        "loudness_dbfs": row.audio.loudness,
-                        "characters_per_second": row.audio.pace,
-                        "repairs": list(row.audio.repairs),
                     }
                     if row.audio
                     else None,
-                    "attempts": [
-                        {
-                            "number": attempt.number,
-                            "outcome": attempt.outcome.value if attempt.outcome else None,
-                            "problem": attempt.problem_code,
-                            "request_id": attempt.request_id,
-                            "credits": attempt.credits,
-                        }
-                        for attempt in row.attempts
-                    ],
-                    "cost": {
-                        "currency": "USD",
-                        "amount": None,
-                        "credits": jobs.cost_of([row]).credits,
-                        "vendor_calls": row.calls,
-                    },
+                    "attempts": [_attempt(attempt) for attempt in row.attempts],
+                    "refusals": row.refusals,
+                    "cost": cost_resource(jobs.cost_of([row])),
                 }
                 for index, (row, (start, end)) in enumerate(zip(rows, times, strict=True))
             ],
         }
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "number": attempt.number,
+        "outcome": attempt.outcome.value if attempt.outcome else None,
+        "problem": attempt.problem_code,
+        "request_id": attempt.request_id,
+        "vendor": attempt.vendor,
+        "characters": attempt.characters,
+        "credits": attempt.credits,
+        "amount": attempt.amount,
+    }

@@ -168,6 +168,8 @@ def _cost(calls: int, job: Job) -> str:
         return "Nothing: no vendor was called."
     vendor = job.spec.vendor if job.spec else "the vendor"
     spent = f" {job.cost.credits:g} credits were used." if job.cost and job.cost.credits is not None else ""
+    if job.cost and job.cost.amount is not None:
+        spent += f" That is at most {job.cost.amount:.6f} {job.cost.currency}."
     times = "once" if calls == 1 else f"{calls} times"
     return f"{vendor} was called {times}.{spent} What was spoken is kept and not bought again."
 

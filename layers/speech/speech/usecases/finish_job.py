@@ -9,6 +9,7 @@ from speech.jobs import Cost, Job, JobStatus
 from speech.messages import AssembleAudio, DeliverEvent
 from speech.observability import count, logger
 from speech.ports import Clock, Delivery, Dispatcher, JobStore
+from speech.prices import committed
 from speech.segments import Segment, SegmentStatus
 from speech.settings import Settings
 
@@ -20,19 +21,36 @@ class FinishJob:
     clock: Clock
     settings: Settings
 
-    def store_segment(self, job: Job, segment: Segment) -> None:
+    def save_segment(self, job: Job, before: Segment, after: Segment) -> None:
+        """Write a segment, together with what that means for the budget of its job.
+
+        Raises OverBudget when it would reserve more than the job may cost; then nothing is written.
+        """
+        change = budget_change(job, before, after)
+        if change:
+            self.store.save_within([after], change=change, limit=None if after.is_terminal else job.budget)
+        else:
+            self.store.save_segment(after)
+
+    def store_segment(self, job: Job, before: Segment, after: Segment) -> None:
         """Write a segment whose audio is stored, and count it; the last one starts the assembly."""
+        change = budget_change(job, before, after)
         if job.segments_total == 1 and job.status is JobStatus.SYNTHESIZING:
             begun = self._begun(job)
             try:
-                self.store.store_only(begun, segment)
+                self.store.store_only(begun, after, change=change)
             except StaleWrite:
                 pass  # one of the two has moved, and the steps below tell which
             else:
                 self._assemble(begun)
                 return
-        self.store.save_segment(segment)
-        progress = self.store.count(segment.tenant, segment.job_id, stored=1, calls=segment.calls)
+        tenant, job_id, take, calls = after.tenant, after.job_id, after.take, after.calls
+        if change:
+            self.store.save_within([after], change=change, limit=None, stored=1, calls=calls)
+            progress = self.store.progress(tenant, job_id, take)
+        else:
+            self.store.save_segment(after)
+            progress = self.store.count(tenant, job_id, take=take, stored=1, calls=calls)
         if job.segments_total is not None and progress.stored >= job.segments_total:
             self.assemble_when_ready(job)
 
@@ -124,3 +142,8 @@ class FinishJob:
 
     def _lease_ms(self) -> int:
         return int(self.settings.lease_seconds * 1000)
+
+
+def budget_change(job: Job, before: Segment, *after: Segment) -> int:
+    """What the budget of this job commits more, or less, when this row becomes those; always 0 without a budget."""
+    return 0 if job.budget is None else sum(map(committed, after)) - committed(before)

@@ -171,7 +171,7 @@ def _from_file(name: str, data: bytes) -> Layer:
 
 def _from_metadata(metadata: Mapping[str, str]) -> Layer:
     """`x-amz-meta-voicedrop-<option>`: S3 keeps names in lower case and has no underscores."""
-    from speech.requests import STRINGS, invalid
+    from speech.requests import OPTIONS, STRINGS, invalid
     from speech.strictjson import strict_json
 
     def called(option: str) -> str:
@@ -189,7 +189,7 @@ def _from_metadata(metadata: Mapping[str, str]) -> Layer:
         try:
             options[option] = strict_json(value.encode("utf-8", "surrogatepass"))
         except NotJson as error:
-            if option not in ("sample_rate", "speed", "metadata", "vendor_options"):
+            if option not in OPTIONS:
                 options[option] = value  # no option of ours: what is wrong is its name
                 continue
             raise invalid([FieldError(called(option), f"must be JSON: {error.detail.rstrip('.')}")]) from error

@@ -2,6 +2,7 @@
 
 from speech.ids import segment_key
 from speech.jobs import Job, Spec
+from speech.prices import at_most
 from speech.segments import Segment
 from speech.vendors.base import INSTEAD_OF_TEXT
 
@@ -50,6 +51,7 @@ def plan_segments(
                 sounds=sounds,
                 read_out=read_out,
                 due_at=due_at,
+                reserved=at_most(job.price, characters=len(piece.text), read_out=read_out, speed=spec.speed),
             )
         )
     return rows

@@ -4,9 +4,11 @@ import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from speech import jobs, problems, segments
 from speech.errors import (
+    OverBudget,
     SpeechError,
     StaleWrite,
     StoreUnavailable,
@@ -24,9 +26,10 @@ from speech.jobs import Job
 from speech.messages import CheckSegment, StartSegment
 from speech.observability import count, logger
 from speech.ports import Clock, Dispatcher, JobStore, SegmentStore
+from speech.prices import came_to
 from speech.segments import Outcome, Segment, SegmentAudio
 from speech.settings import Settings
-from speech.usecases.finish_job import FinishJob
+from speech.usecases.finish_job import FinishJob, budget_change
 from speech.usecases.plan_segments import plan_segments
 from speech.vendors.base import AudioReady, StillWorking
 
@@ -65,6 +68,33 @@ def backoff_seconds(attempt: int, rng: Callable[[], float] = random.random) -> f
 
 
 @dataclass(frozen=True, slots=True)
+class _Bill:
+    """What a call that brought nothing may be billed as."""
+
+    outcome: Outcome
+    request_id: str | None = None
+    credits: float | None = None
+    amount: float | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def of(cls, error: SpeechError, job: Job, segment: Segment) -> "_Bill":
+        if isinstance(error, VendorAmbiguous):
+            outcome = Outcome.AMBIGUOUS
+        elif isinstance(error, UnusableAudio | VendorMisbehaved) or segment.vendor_job_id is not None:
+            # A job that the vendor had taken on counts as bought, however it ends: no document says otherwise.
+            outcome = Outcome.SETTLED
+        else:
+            outcome = Outcome.RELEASED
+        credits = getattr(error, "credits", None)
+        amount = came_to(job.price, characters=segment.characters, credits=credits)
+        return cls(outcome, getattr(error, "request_id", None), credits, amount)
+
+
+@dataclass(frozen=True, slots=True)
 class SettleSegment:
     store: JobStore
     audio: SegmentStore
@@ -82,13 +112,17 @@ class SettleSegment:
 
         sounds = segment.characters if segment.sounds is None else segment.sounds
         speed = (job.spec.speed if job.spec else None) or 1.0
-        verified = verify(
-            ready.data,
-            # Ten times slower is no implausible duration where it was asked for.
-            characters=int(sounds / max(speed, 1.0)),
-            at_most=int((segment.read_out or segment.characters) / min(speed, 1.0)),
-            media_type=ready.media_type,
-        )
+        try:
+            verified = verify(
+                ready.data,
+                # Ten times slower is no implausible duration where it was asked for.
+                characters=int(sounds / max(speed, 1.0)),
+                at_most=int((segment.read_out or segment.characters) / min(speed, 1.0)),
+                media_type=ready.media_type,
+            )
+        except UnusableAudio as error:
+            error.request_id, error.credits = ready.request_id, ready.credits
+            raise
         facts = SegmentAudio(
             container=verified.container,
             sample_rate=verified.sample_rate,
@@ -96,17 +130,19 @@ class SettleSegment:
             frames=verified.frames,
             bytes=len(verified.data),
             sha256=hashlib.sha256(verified.data).hexdigest(),
-            codec=verified.codec,
-            loudness=verified.loudness,
-            pace=round(sounds / verified.seconds, 1),
-            repairs=verified.repairs,
         )
         # Two workers may have bought the same content at once: the row describes the take that stayed.
         facts = self.audio.put_audio(segment.audio_key, verified.data, facts)
         stored = segments.store(
-            segment, facts, now=self.clock.now(), request_id=ready.request_id, credits=ready.credits
+            segment,
+            facts,
+            now=self.clock.now(),
+            request_id=ready.request_id,
+            credits=ready.credits,
+            # For what came, which need not be the take that stayed.
+            amount=came_to(job.price, characters=segment.characters, credits=ready.credits, seconds=verified.seconds),
         )
-        self.finish.store_segment(job, stored)
+        self.finish.store_segment(job, segment, stored)
         count("AudioSeconds", facts.seconds)
 
     def still_working(self, segment: Segment, working: StillWorking) -> None:
@@ -134,23 +170,20 @@ class SettleSegment:
         """A vendor call ended without audio: decide by the error whether, and when, to call again."""
         problem = problems.problem_from(_as_vendor_error(error, job), job_id=job.id)
         self._note(segment, error)
+        bill = _Bill.of(error, job, segment)
         if isinstance(error, VendorThrottled):
             wait = error.retry_after or backoff_seconds(segment.calls + 1)
             self._call_later(job, segment, problem, wait)
-        elif isinstance(error, VendorQuotaExhausted | VendorUnauthorized):
+        elif isinstance(error, VendorQuotaExhausted | VendorUnauthorized) and bill.outcome is Outcome.RELEASED:
             self._call_later(job, segment, problem, SLOW_WAIT_SECONDS)
         elif isinstance(error, VendorAmbiguous):
-            self.ambiguous(job, segment, problem)
-        elif isinstance(error, UnusableAudio | VendorMisbehaved):
-            if isinstance(error, UnusableAudio) and error.reason == "unsupported-container":
-                self._fail(job, segment, problem, Outcome.SETTLED)
-            else:
-                self._retry_or_fail(job, segment, problem, Outcome.SETTLED)
+            self.ambiguous(job, segment, problem, bill)
+        elif isinstance(error, UnusableAudio) and error.reason == "unsupported-container":
+            self._fail(job, segment, problem, bill)
+        elif error.retryable or isinstance(error, UnusableAudio | VendorQuotaExhausted):
+            self._retry_or_fail(job, segment, problem, bill)
         else:
-            # A job that the vendor had taken on counts as bought, however it ends: no document says otherwise.
-            outcome = Outcome.RELEASED if segment.vendor_job_id is None else Outcome.SETTLED
-            end = self._retry_or_fail if error.retryable else self._fail
-            end(job, segment, problem, outcome)
+            self._fail(job, segment, problem, bill)
 
     def too_long(self, job: Job, segment: Segment, text: str, error: VendorTextTooLong) -> None:
         """The vendor's real limit is lower than documented: cut this segment anew, once."""
@@ -174,33 +207,40 @@ class SettleSegment:
                 replace(piece, index=current.segments_total + position, is_split=True)
                 for position, piece in enumerate(pieces[1:])
             ]
+            change = budget_change(current, segment, shrunk, *added)
             try:
-                self.store.split(jobs.add_segments(current, len(added)), shrunk, added)
+                self.store.split(
+                    jobs.add_segments(current, len(added)), shrunk, added, change=change, limit=current.budget
+                )
             except StaleWrite:
                 continue  # another segment of this job was split meanwhile
+            except OverBudget:
+                self.call_failed(job, segment, error)
+                return
             for each in (shrunk, *added):
                 self.send_start(current, each, delay=0)
             return
         raise StoreUnavailable("The job is changing too fast; try again shortly.")
 
-    def ambiguous(self, job: Job, segment: Segment, problem: problems.Problem) -> None:
+    def ambiguous(self, job: Job, segment: Segment, problem: problems.Problem, bill: "_Bill | None" = None) -> None:
         """The call may have been billed and nobody can know: one more at most, and flagged."""
         count("AmbiguousCalls")
+        bill = bill or _Bill(Outcome.AMBIGUOUS)
         before = any(attempt.outcome is Outcome.AMBIGUOUS for attempt in segment.attempts)
         if not before and segment.calls < self.settings.segment_attempts:
-            self._retry_or_fail(job, segment, problem, Outcome.AMBIGUOUS)
+            self._retry_or_fail(job, segment, problem, bill)
             return
         known = self.audio.find_audio(segment.audio_key)
         if known is None:
-            self._fail(job, segment, problem, Outcome.AMBIGUOUS)
+            self._fail(job, segment, problem, bill)
             return
         # Whoever made the last call died between storing its audio and saying so: there is nothing left to buy.
         stored = segments.store(segment, known, now=self.clock.now(), outcome=Outcome.AMBIGUOUS)
-        self.finish.store_segment(job, stored)
+        self.finish.store_segment(job, segment, stored)
 
     def released(self, job: Job, segment: Segment, problem: problems.Problem) -> None:
         """The vendor says that it made no job for the lost call: nothing was bought."""
-        self._retry_or_fail(job, segment, problem, Outcome.RELEASED)
+        self._retry_or_fail(job, segment, problem, _Bill(Outcome.RELEASED))
 
     def unknown_outcome(self, segment: Segment, problem: problems.Problem, *, delay: float) -> None:
         """The call's answer was lost but the vendor can be asked: leave it to a check, and later to `due_at`."""
@@ -236,9 +276,9 @@ class SettleSegment:
         self.store.save_segment(later)
         self._send_again(job, later, wait)
 
-    def _retry_or_fail(self, job: Job, segment: Segment, problem: problems.Problem, outcome: Outcome) -> None:
+    def _retry_or_fail(self, job: Job, segment: Segment, problem: problems.Problem, bill: "_Bill") -> None:
         if segment.calls >= self.settings.segment_attempts:
-            self._fail(job, segment, problem, outcome)
+            self._fail(job, segment, problem, bill)
             return
         wait = backoff_seconds(segment.calls)
         again = segments.retry(
@@ -246,16 +286,21 @@ class SettleSegment:
             now=self.clock.now(),
             not_before=self._after(wait),
             due_at=self._overdue(segment, wait),
-            outcome=outcome,
             problem=problem,
+            **bill.facts,
         )
-        self.store.save_segment(again)
+        try:
+            self.finish.save_segment(job, segment, again)
+        except OverBudget as error:
+            count("BudgetsReached")
+            self._fail(job, segment, {**problem, "detail": f"{problem['detail']} {error.detail}"}, bill)
+            return
         self._send_again(job, again, wait)
 
-    def _fail(self, job: Job, segment: Segment, problem: problems.Problem, outcome: Outcome) -> None:
-        failed = segments.fail(segment, now=self.clock.now(), outcome=outcome, problem=problem)
-        self.store.save_segment(failed)
-        self.store.count(segment.tenant, segment.job_id, failed=1, calls=failed.calls)
+    def _fail(self, job: Job, segment: Segment, problem: problems.Problem, bill: "_Bill") -> None:
+        failed = segments.fail(segment, now=self.clock.now(), problem=problem, **bill.facts)
+        self.finish.save_segment(job, segment, failed)
+        self.store.count(segment.tenant, segment.job_id, take=segment.take, failed=1, calls=failed.calls)
         self.finish.fail(job, problem)
 
     def _overdue(self, segment: Segment, wait: float) -> int:

@@ -85,7 +85,7 @@ class StartSegmentUseCase:
         known = self.audio.find_audio(segment.audio_key)
         if known is not None:
             stored = segments.store(segment, known, now=now)
-            self.settle.finish.store_segment(job, stored)
+            self.settle.finish.store_segment(job, segment, stored)
             count("SegmentsReused")
             return
         try:
@@ -98,7 +98,7 @@ class StartSegmentUseCase:
         attempt = segment.calls + 1
         # Whatever can fail on our side fails before the attempt is written down: it would look like a lost call.
         address = callback_address(self.keys.signing_key(), self.settings, job, segment, attempt) if callbacks else None
-        calling = segments.claim(segment, now=now, lease_ms=int(self.settings.lease_seconds * 1000))
+        calling = segments.claim(segment, now=now, lease_ms=int(self.settings.lease_seconds * 1000), vendor=spec.vendor)
         self.store.save_segment(calling)
         if self.clock.now() >= (calling.lease_until or 0):
             raise StaleWrite("This worker stood still until its lease had ended: the call is somebody else's to make.")

@@ -265,6 +265,8 @@ class Creatify(Vendor):
             vendor=self.name,
             vendor_status=reply.status,
             request_id=answers.request_id(reply),
+            # Whether failed jobs are given back is not documented; what the job says it used, it used.
+            credits=_credits(job.get("credits_used")),
         )
 
     def _working(self, vendor_job_id: str, reply: Reply, status: object = None) -> StillWorking:

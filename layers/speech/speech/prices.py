@@ -1,0 +1,105 @@
+"""What a vendor call costs: the most it may come to before it, what it came to after it. Unknown is None. No I/O.
+
+Amounts are US dollars, rounded up to a millionth: what little a call costs is never shown as nothing.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from speech.policy import Policy, Price
+from speech.segments import Segment
+
+MILLIONTHS = 1_000_000
+
+SLOWEST = 2.0
+"""Characters per second: slower speech is refused as implausible, so this bounds what is paid for by the second."""
+
+SHORTEST_SECONDS = 30.0
+"""For very short texts a duration says nothing; half a minute is more than any of them takes."""
+
+
+def _of_credits(dollars: float, credits: int, *, per_second: float) -> Price:
+    return Price(per_credit=dollars / credits, credits_per_second=per_second)
+
+
+# From the vendors' own price lists as read in November 2026: plan, its dollars, its credits. Voice.ai says that
+# 15,000 credits are 15 minutes of speech, Creatify that a credit is 30 seconds.
+_VOICEAI, _CREATIFY = 1_000 / 60, 1 / 30
+PLANS: Mapping[str, Mapping[str, Price]] = {
+    "voiceai": {
+        "starter": _of_credits(5, 15_000, per_second=_VOICEAI),
+        "launch": _of_credits(12, 200_000, per_second=_VOICEAI),
+        "core": _of_credits(99, 1_000_000, per_second=_VOICEAI),
+        "scale": _of_credits(330, 4_000_000, per_second=_VOICEAI),
+        "business": _of_credits(880, 22_000_000, per_second=_VOICEAI),
+    },
+    "creatify": {
+        "api-starter": _of_credits(99, 500, per_second=_CREATIFY),
+        "api-pro": _of_credits(299, 2_000, per_second=_CREATIFY),
+    },
+}
+"""Published plans that an operator can name in place of figures. Nobody is on one without saying so."""
+
+
+def price_of(policy: Policy, vendor: str) -> Price | None:
+    """What the operator's plan with this vendor asks, or None when it is not known."""
+    price = policy.prices.get(vendor)
+    if price is None or _says_something(price):
+        return price
+    published = PLANS.get(vendor, {}).get(price.plan)
+    return replace(published, plan=price.plan) if published else None
+
+
+def at_most(
+    price: Price | None, *, characters: int, read_out: int | None = None, speed: float | None = None
+) -> float | None:
+    """The most that one call for so many characters may come to.
+
+    `read_out` is how many letters they may come to when read out. A text that only the vendor has, which
+    counts no characters here, has no known bound.
+    """
+    if price is None or characters <= 0:
+        return None
+    letters = max(characters, read_out or 0)
+    return _amount(price, characters, None, max(SHORTEST_SECONDS, letters / SLOWEST / min(speed or 1.0, 1.0)))
+
+
+def came_to(
+    price: Price | None, *, characters: int, credits: float | None = None, seconds: float | None = None
+) -> float | None:
+    """What one call came to, by what the vendor says it took, else by what it spoke."""
+    return None if price is None else _amount(price, characters, credits, seconds)
+
+
+def committed(segment: Segment) -> int:
+    """What this segment takes of its job's budget: what may have been billed, and the call that is meant or made."""
+    spent = sum(millionths(each.amount) for each in segment.attempts if each.outcome and each.may_be_billed)
+    return spent if segment.is_terminal else spent + millionths(segment.reserved)
+
+
+def millionths(amount: float | None) -> int:
+    """An amount as a whole number, for counters that must add up. Unknown counts nothing."""
+    return 0 if amount is None else round(amount * MILLIONTHS)
+
+
+def dollars(millionths: int) -> float:
+    return millionths / MILLIONTHS
+
+
+def _says_something(price: Price) -> bool:
+    return any(each is not None for each in (price.per_character, price.per_second, price.per_credit))
+
+
+def _amount(price: Price, characters: int, credits: float | None, seconds: float | None) -> float | None:
+    exact: float | None = None
+    if price.per_character is not None:
+        exact = characters * price.per_character if characters > 0 else None
+    elif price.per_credit is not None:
+        if credits is None and seconds is not None and price.credits_per_second is not None:
+            credits = math.ceil(round(seconds * price.credits_per_second, 6))  # vendors count begun credits
+        exact = None if credits is None else credits * price.per_credit
+    elif price.per_second is not None:
+        exact = None if seconds is None else seconds * price.per_second
+    # The inner rounding is for what binary fractions add: 3 times 0.1 is not to cost a millionth more.
+    return None if exact is None else math.ceil(round(exact * MILLIONTHS, 3)) / MILLIONTHS
