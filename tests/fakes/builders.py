@@ -60,7 +60,18 @@ def a_delivery(**changes: Any) -> Delivery:
 
 def some_audio(**changes: Any) -> SegmentAudio:
     """One second of WAV, as far as anyone can tell from its description."""
-    audio = SegmentAudio(container="wav", sample_rate=24_000, channels=1, frames=24_000, bytes=48_044, sha256="ab" * 32)
+    audio = SegmentAudio(
+        container="wav",
+        sample_rate=24_000,
+        channels=1,
+        frames=24_000,
+        bytes=48_044,
+        sha256="ab" * 32,
+        codec="pcm_s16",
+        loudness=-21.5,
+        pace=14.2,
+        repairs=("sizes-corrected",),
+    )
     return replace(audio, **changes)
 
 

@@ -79,7 +79,11 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class SegmentAudio:
-    """Verified audio at rest. `frames` counts samples per channel; `sample_rate` is in Hz."""
+    """Verified audio at rest. `frames` counts samples per channel; `sample_rate` is in Hz.
+
+    The rest is the verdict, as far as it was recorded: `loudness` is the RMS in dB below full scale,
+    `repairs` names what was mended in the file, `pace` is in characters a second.
+    """
 
     container: str
     sample_rate: int
@@ -87,6 +91,10 @@ class SegmentAudio:
     frames: int
     bytes: int
     sha256: str
+    codec: str | None = None
+    loudness: float | None = None
+    pace: float | None = None
+    repairs: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:

@@ -34,7 +34,8 @@ def encode(samples: Samples, rate: int, format: str, subtype: str | None = None,
     file = io.BytesIO()
     channels = 1 if samples.ndim == 1 else samples.shape[1]
     with soundfile.SoundFile(file, "w", rate, channels, subtype, format=format, **settings) as out:
-        out.write(samples)
+        for at in range(0, len(samples), 65_536):  # the Vorbis encoder overflows its stack when given minutes at once
+            out.write(samples[at : at + 65_536])
     return file.getvalue()
 
 

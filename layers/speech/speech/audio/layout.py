@@ -7,6 +7,9 @@ from speech.audio.recognise import AUDIO, recognise
 from speech.errors import UnusableAudio
 
 MAX_CHANNELS = 8
+MOST_PADDING = 16
+"""How many zeros may follow where nothing else says that the audio was whole: more may be its lost end."""
+
 _TAIL = 4_096
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 4_000, 192_000
 
@@ -16,15 +19,16 @@ class Layout:
     """A file walked to its last byte. `data` is what to decode and keep: the input, or the input mended.
 
     `frames` is the number of samples per channel that decoding should give at `sample_rate`, give or
-    take `slack`; None where the file does not say.
+    take `slack`. `repairs` names what was mended, in kebab-case.
     """
 
     codec: str
     sample_rate: int
     channels: int
-    frames: int | None
+    frames: int
     data: bytes
     slack: int = 0
+    repairs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.channels <= MAX_CHANNELS or not MIN_SAMPLE_RATE <= self.sample_rate <= MAX_SAMPLE_RATE:
@@ -46,6 +50,23 @@ def several_files(detail: str) -> UnusableAudio:
 def is_padding(data: bytes, start: int) -> bool:
     """Zero bytes after the audio carry nothing and are dropped."""
     return not data[start:].strip(b"\0")
+
+
+def after_end_tags(data: bytes, pos: int) -> int:
+    """Where the ID3v1 and APE tags, and the zeros, that may follow the audio end."""
+    while pos < len(data):
+        if data.startswith(b"APETAGEX", pos) and len(data) >= pos + 32:
+            # The size counts the items and the footer; the header's flag says which of the two this is.
+            size = int.from_bytes(data[pos + 12 : pos + 16], "little")
+            is_header = data[pos + 23] & 0x20
+            pos += 32 + (size if is_header else 0)
+        elif data.startswith(b"TAG", pos) and len(data) - pos >= 128:
+            pos += 128
+        elif is_padding(data, pos):
+            return len(data)
+        else:
+            break
+    return min(pos, len(data))
 
 
 def leftover(data: bytes, start: int) -> UnusableAudio:

@@ -1,8 +1,13 @@
 """MPEG Layer III frames and the tags around them, without decoding."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from struct import Struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
 
 BITRATES_MPEG1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0)
 BITRATES_MPEG2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0)
@@ -53,13 +58,23 @@ def _header(second: int, rate_bits: int, mono: bool) -> Header | None:
     return Header(second, rate, 1 if mono else 2, samples, side, sizes)
 
 
-def id3_size(data: bytes, pos: int = 0) -> int:
-    """The length of the ID3v2 tag at `pos`, 0 when there is none."""
-    head = data[pos : pos + 10]
+def front_tag_size(data: bytes, pos: int = 0) -> int:
+    """The length of the ID3v2 or APE tag at `pos`, 0 when there is none."""
+    head = data[pos : pos + 24]
+    if head.startswith(b"APETAGEX") and len(head) == 24 and head[23] & 0x20:
+        return 32 + int.from_bytes(head[12:16], "little")
     if len(head) < 10 or not head.startswith(b"ID3") or head[3] == 0xFF or max(head[6:10]) > 0x7F:
         return 0
     size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
     return 10 + size + (10 if head[5] & 0x10 else 0)
+
+
+def tags_end(data: bytes) -> int:
+    """Where the tags that may come before the audio end."""
+    pos = 0
+    while size := front_tag_size(data, pos):
+        pos += size
+    return pos
 
 
 def begins(data: bytes, pos: int = 0) -> bool:
@@ -91,11 +106,17 @@ def walk(data: bytes, pos: int, header: Header) -> tuple[list[int], int]:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """The Xing, Info or VBRI tag in a first frame. Counts are None where it does not give them."""
+    """The Xing, Info or VBRI tag in a first frame. Counts are None where it does not give them.
+
+    `crc` is that of all frames that follow, where the encoder wrote one; `intact` is False where the
+    tag does not match its own.
+    """
 
     frames: int | None
     bytes: int | None
     gapless: bool
+    crc: int | None = None
+    intact: bool = True
 
 
 def tag_at(data: bytes, pos: int, header: Header) -> Tag | None:
@@ -108,9 +129,85 @@ def tag_at(data: bytes, pos: int, header: Header) -> Tag | None:
                 _BE32.unpack_from(frame, at + 8 + skip)[0] if has and len(frame) >= at + 12 + skip else None
                 for has, skip in ((flags & 1, 0), (flags & 2, 4 * (flags & 1)))
             ]
-            return Tag(counts[0] or None, counts[1] or None, gapless=True)
+            extension = at + 8 + 4 * (flags & 1) + 2 * (flags & 2) + 25 * (flags & 4) + (flags & 8) // 2
+            crc, intact = _checksums(frame, extension)
+            return Tag(counts[0] or None, counts[1] or None, True, crc, intact)
     if frame[36:40] == b"VBRI" and len(frame) >= 54:
         return Tag(_BE32.unpack_from(frame, 50)[0] or None, _BE32.unpack_from(frame, 46)[0] or None, gapless=False)
+    return None
+
+
+def _checksums(frame: bytes, at: int) -> tuple[int | None, bool]:
+    """The checksum of the audio in LAME's extension of the tag, and whether the tag matches its own.
+
+    LAME's own covers all that comes before it, FFmpeg's always 190 bytes. Encoders that do not come back
+    to fill them in leave zeros.
+    """
+    if frame[at : at + 4] not in (b"LAME", b"Lavf", b"Lavc") or len(frame) < at + 36:
+        return None, True
+    audio, own = (int.from_bytes(frame[at + skip : at + skip + 2]) for skip in (32, 34))
+    before = frame[: at + 34]
+    intact = own in (0, crc16(before)) or own == crc16((before + b"\0\0" + frame[at + 36 :])[:190])
+    return audio or None, intact
+
+
+def crc16(data: bytes) -> int:
+    """The CRC-16 (of polynomial 0x8005, least bit first) that MP3 encoders write.
+
+    Byte by byte it would take longer than decoding. But the CRC of two pieces is that of the first, moved on
+    by as many zero bytes as the second is long, xor that of the second: so all pairs are joined at once,
+    then all pairs of pairs, and so on.
+    """
+    import numpy
+
+    values = _zero_bytes(0)[numpy.frombuffer(data, numpy.uint8)]
+    level = 0
+    while len(values) > 1:
+        if len(values) % 2:
+            values = numpy.concatenate((numpy.zeros(1, numpy.uint16), values))  # zeros in front change nothing
+        values = _zero_bytes(level)[values[::2]] ^ values[1::2]
+        level += 1
+    return int(values[0]) if len(values) else 0
+
+
+@cache
+def _zero_bytes(level: int) -> "NDArray[numpy.uint16]":
+    """What each of the 65,536 values of a CRC becomes after 2**level zero bytes."""
+    import numpy
+
+    if level:
+        half = _zero_bytes(level - 1)
+        return half[half]
+    values = numpy.arange(65_536)
+    for _ in range(8):
+        values = values >> 1 ^ (values & 1) * 0xA001
+    return values.astype(numpy.uint16)
+
+
+def misplaced(data: bytes, starts: list[int], header: Header) -> int | None:
+    """The first frame whose bits cannot be where it says, None when all are in place.
+
+    A frame may keep its bits in the frames before it and says how far back they begin. They begin where
+    those of the frame before end, or later, and end in the frame itself at the latest: after a frame that
+    was lost, moved or repeated this seldom holds for long.
+    """
+    wide = header.samples == 1152
+    begin_bits = 9 if wide else 8
+    # Lengths in bits stand at the head of each granule's part of the side information.
+    parts, step = (2 * header.channels, 59) if wide else (header.channels, 63)
+    total = 8 * header.side
+    lengths = [step * part - 12 for part in range(1, parts + 1)]
+    sizes, side = header.sizes, header.side
+    room = taken = 0
+    for number, start in enumerate(starts):
+        at = start + (4 if data[start + 1] & 1 else 6)
+        info = int.from_bytes(data[at : at + side])
+        begins = room - (info >> total - begin_bits)
+        ends = begins + (sum([info >> shift & 0xFFF for shift in lengths]) + 7) // 8
+        room += sizes[data[start + 2]] - (at - start) - side
+        if begins < taken or ends > room:
+            return number
+        taken = ends
     return None
 
 

@@ -63,7 +63,8 @@ def read(data: bytes) -> Layout:
     frames = granule - stream.skip
     if frames <= 0:
         raise UnusableAudio("empty", "The file holds headers and no audio.")
-    return Layout(stream.codec, stream.clock, stream.channels, frames, data, slack=stream.clock // 100)
+    repairs = ("padding-removed",) if end < len(data) else ()
+    return Layout(stream.codec, stream.clock, stream.channels, frames, data[:end], stream.clock // 100, repairs)
 
 
 def _pages(data: bytes) -> Iterator[tuple[int, int]]:

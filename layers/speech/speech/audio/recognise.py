@@ -9,7 +9,10 @@ AUDIO = frozenset({"wav", "mp3", "flac", "ogg"})
 """The containers we read."""
 
 OTHER_AUDIO = frozenset(
-    {"aac", "aiff", "amr", "asf", "au", "avi", "caf", "midi", "mp4", "rf64", "w64", "webm"},
+    {
+        *("aac", "ac3", "aiff", "amr", "ape", "asf", "au", "avi", "caf", "flv", "midi", "mp4", "realaudio", "rf64"),
+        *("tta", "voc", "w64", "wavpack", "webm"),
+    }
 )
 """Real audio, but in containers we do not read."""
 
@@ -25,6 +28,15 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b".snd", "au"),
     (b"caff", "caf"),
     (b"MThd", "midi"),
+    (b"ADIF", "aac"),
+    (b"\x0b\x77", "ac3"),
+    (b"MAC ", "ape"),
+    (b"wvpk", "wavpack"),
+    (b"TTA1", "tta"),
+    (b".ra\xfd", "realaudio"),
+    (b".RMF", "realaudio"),
+    (b"FLV\x01", "flv"),
+    (b"Creative Voice File", "voc"),
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "asf"),
     (b"\x1f\x8b", "gzip"),
     (b"PK\x03\x04", "zip"),
@@ -56,11 +68,11 @@ def recognise(data: bytes) -> str | None:
             return name
     if form := _FORMS.get((data[:4], data[8:12])):
         return form
-    if data[4:8] == b"ftyp":
+    if data[4:8] in (b"ftyp", b"moov", b"mdat"):
         return "mp4"
-    tag = mpeg.id3_size(data)
+    tag = mpeg.tags_end(data)
     if tag:
-        # Players also meet FLAC behind an ID3 tag; a tag that fills the file is an MP3 that was cut.
+        # Players also meet FLAC behind a tag; a tag that fills the file is an MP3 that was cut.
         return "flac" if data.startswith(b"fLaC", tag) else "mp3"
     if mpeg.begins(data):
         return "mp3"

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from math import log10
 
 from speech.audio import flac, layout, mp3, ogg, wav
 from speech.audio.decode import blocks, opened
@@ -9,16 +10,24 @@ from speech.audio.layout import Layout, damaged, truncated
 from speech.audio.recognise import OTHER_AUDIO, recognise
 from speech.errors import UnusableAudio
 
-SILENCE_DBFS = -60.0
+SILENCE = 10 ** (-60 / 20)
+"""As RMS, of full scale."""
+
 SLOWEST, FASTEST = 2.0, 60.0
 """Characters per second between which speech is plausible. Real voices lie between 5 and 40."""
 
 JUDGED_FROM = 20
 """Characters below which a duration says nothing: a number or an abbreviation may take any time."""
 
+UNJUDGED_SECONDS = 600
+"""As long as the speech of a text may take whose duration says nothing."""
+
 MAX_SECONDS = 2 * 3_600
 MAX_SAMPLES = MAX_SECONDS * 48_000 * 2
 """What one segment may at most decode to, whatever its header claims and however well it is compressed."""
+
+_WINDOW = 256
+"""Frames between which a pause is told from a sound."""
 
 _READERS = {"wav": wav.read, "mp3": mp3.read, "flac": flac.read, "ogg": ogg.read}
 _SAID_AS_IT_IS = {"empty", "json", "html", "xml", "text"}
@@ -29,7 +38,9 @@ _MEDIA_TYPE = re.compile(r"[\w.+-]{1,40}/[\w.+-]{1,40}")
 class VerifiedAudio:
     """Audio that may be kept. `data` is what came, or the same samples with a mended header and no tags around them.
 
-    `frames` counts the samples per channel that decoding `data` gives at `sample_rate`.
+    `frames` counts the samples per channel that decoding `data` gives at `sample_rate`. `heard` is how many
+    seconds lie between the first sound and the end of the last, `loudness` the RMS in dB below full scale;
+    `repairs` names what was mended.
     """
 
     data: bytes
@@ -39,6 +50,9 @@ class VerifiedAudio:
     channels: int
     frames: int
     seconds: float
+    heard: float
+    loudness: float
+    repairs: tuple[str, ...] = ()
 
 
 def verify(
@@ -51,28 +65,40 @@ def verify(
     not be too long for that; without it `characters` counts. `media_type`, the sender's claim, decides
     nothing and is only repeated in the error.
 
-    What the bytes cannot tell: a bit that flipped inside an MP3 frame; an untagged MP3, or a WAV of unknown
-    size, that was cut exactly between two frames and is still long enough for its text.
+    What the bytes cannot tell is measured in docs/verified-audio.md.
     """
     container = recognise(data)
     if container not in _READERS:
         raise _not_audio(container, media_type)
     structure = _READERS[container](data)
     read_out = max(characters or 0, at_most or 0)
-    longest = min(MAX_SECONDS, read_out / SLOWEST) if read_out >= JUDGED_FROM else MAX_SECONDS
-    if structure.frames is not None and structure.frames / structure.sample_rate > longest:
+    longest = min(MAX_SECONDS, read_out / SLOWEST) if read_out >= JUDGED_FROM else UNJUDGED_SECONDS
+    if structure.frames / structure.sample_rate > longest:
         raise _implausible(structure.frames / structure.sample_rate, characters)
-    sample_rate, frames, loudness = _listen(structure, longest, characters)
-    _compare(structure, frames, sample_rate)
-    seconds = frames / sample_rate
-    if loudness <= 10 ** (SILENCE_DBFS / 20):
+    listened = _listen(structure)
+    rate, frames = listened.sample_rate, listened.frames
+    _compare(structure, frames, rate)
+    seconds = frames / rate
+    if listened.rms <= SILENCE:
         raise UnusableAudio("silent", f"The audio is {seconds:.1f} seconds of silence.")
-    if characters and characters >= JUDGED_FROM and characters > seconds * FASTEST:
-        raise _implausible(seconds, characters)
-    kept = structure.data
-    if container == "flac" and structure.frames is None:
-        kept = flac.with_frames(kept, frames)
-    return VerifiedAudio(kept, container, structure.codec, sample_rate, structure.channels, frames, seconds)
+    if listened.rms > 1:
+        raise damaged("The samples are far louder than full scale.")
+    # A vendor that failed may fill up with silence, so only what is heard counts.
+    if characters and characters >= JUDGED_FROM and characters > listened.heard * FASTEST:
+        raise _implausible(listened.heard, characters)
+    loudness = round(20 * log10(listened.rms), 1)
+    return VerifiedAudio(
+        structure.data,
+        container,
+        structure.codec,
+        rate,
+        structure.channels,
+        frames,
+        seconds,
+        listened.heard,
+        loudness,
+        structure.repairs,
+    )
 
 
 def _not_audio(kind: str | None, media_type: str | None) -> UnusableAudio:
@@ -89,41 +115,58 @@ def _implausible(seconds: float, characters: int | None) -> UnusableAudio:
     return UnusableAudio("implausible-duration", f"{seconds:.1f} seconds cannot be the speech of {spoken}.")
 
 
-def _listen(structure: Layout, longest: float, characters: int | None) -> tuple[int, int, float]:
-    """Decode block by block: the sample rate, the frames, and the RMS without its constant part."""
+@dataclass(frozen=True, slots=True)
+class _Listened:
+    """What decoding gave; `rms` is without the constant part, and 0 where there is next to nothing but that."""
+
+    sample_rate: int
+    frames: int
+    rms: float
+    heard: float
+
+
+def _listen(structure: Layout) -> _Listened:
+    """Decode block by block, no further than the structure promised."""
     import numpy
 
-    frames = 0
+    frames = first = last = sounds = 0
     total = power = 0.0
     centre = None
+    quiet = SILENCE**2 * _WINDOW * structure.channels
     # A float WAV may hold anything; what overflows is refused below.
     with opened(structure.data) as file, numpy.errstate(over="ignore", invalid="ignore"):
         rate, channels = file.samplerate, file.channels
         if channels != structure.channels or not layout.MIN_SAMPLE_RATE <= rate <= layout.MAX_SAMPLE_RATE:
             raise damaged(f"The decoder finds {channels} channels at {rate} Hz.")
-        limit = min(longest * rate, MAX_SAMPLES // channels)
+        most = min((structure.frames + structure.slack) * rate // structure.sample_rate + 2, MAX_SAMPLES // channels)
         for block in blocks(file):
-            frames += len(block)
-            if frames > limit:
-                raise _implausible(frames / rate, characters)
             if centre is None:
                 centre = block.mean()
             samples = block.reshape(-1) - centre  # a large constant would drown the rest in rounding
             total += float(samples.sum(dtype=numpy.float64))
             power += float(numpy.dot(samples, samples))
+            whole = len(block) // _WINDOW
+            windows = samples[: whole * _WINDOW * channels].reshape(whole, _WINDOW * channels)
+            sounding = numpy.flatnonzero(numpy.einsum("ij,ij->i", windows, windows) > quiet)
+            if len(sounding):
+                first = first or frames + int(sounding[0]) * _WINDOW + 1
+                last = frames + (int(sounding[-1]) + 1) * _WINDOW
+                sounds += len(sounding) * _WINDOW
+            frames += len(block)
+            if frames > most:
+                break
     count = max(frames * channels, 1)
     variance = power / count - (total / count) ** 2
     if not variance < float("inf"):  # neither infinite nor NaN, which a float WAV can hold
         raise damaged("The samples are not numbers.")
-    return rate, frames, max(variance, 0.0) ** 0.5
+    rms = max(variance, 0.0) ** 0.5 if 100 * sounds >= frames - _WINDOW else 0.0
+    return _Listened(rate, frames, rms, max(last - first + 1, 0) / rate)
 
 
 def _compare(structure: Layout, frames: int, sample_rate: int) -> None:
     """Hold what was decoded against what the structure promised."""
     if not frames:
         raise UnusableAudio("empty", "There is no audio in the file.")
-    if structure.frames is None:
-        return
     promised, slack = (n * sample_rate / structure.sample_rate for n in (structure.frames, structure.slack))
     if frames < promised - slack - 1:
         raise truncated(f"Decoding gives {frames} samples of {promised:.0f}.")

@@ -113,9 +113,15 @@ class S3SegmentStore:
                     "channels": str(audio.channels),
                     "frames": str(audio.frames),
                     "sha256": audio.sha256,
+                    **_verdict(audio),
                 },
                 **condition,
             )
+
+
+def _verdict(audio: SegmentAudio) -> dict[str, str]:
+    known = {"codec": audio.codec, "loudness": audio.loudness, "pace": audio.pace, "repairs": " ".join(audio.repairs)}
+    return {name: str(value) for name, value in known.items() if value not in (None, "")}
 
 
 def _segment_key(audio_key: str) -> str:
@@ -142,6 +148,10 @@ def _audio_from(metadata: Mapping[str, str], size: int) -> SegmentAudio | None:
             frames=int(metadata["frames"]),
             bytes=size,
             sha256=metadata["sha256"],
+            codec=metadata.get("codec"),
+            loudness=float(metadata["loudness"]) if "loudness" in metadata else None,
+            pace=float(metadata["pace"]) if "pace" in metadata else None,
+            repairs=tuple(metadata.get("repairs", "").split()),
         )
     except (KeyError, ValueError):
         return None

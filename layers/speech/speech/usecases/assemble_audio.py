@@ -179,6 +179,10 @@ class AssembleAudioUseCase:
                         "sample_rate": row.audio.sample_rate,
                         "seconds": round(row.audio.seconds, 6),
                         "sha256": row.audio.sha256,
+                        "codec": row.audio.codec,
+                        "loudness_dbfs": row.audio.loudness,
+                        "characters_per_second": row.audio.pace,
+                        "repairs": list(row.audio.repairs),
                     }
                     if row.audio
                     else None,

@@ -130,6 +130,10 @@ class SettleSegment:
             frames=verified.frames,
             bytes=len(verified.data),
             sha256=hashlib.sha256(verified.data).hexdigest(),
+            codec=verified.codec,
+            loudness=verified.loudness,
+            pace=round(sounds / verified.seconds, 1),
+            repairs=verified.repairs,
         )
         # Two workers may have bought the same content at once: the row describes the take that stayed.
         facts = self.audio.put_audio(segment.audio_key, verified.data, facts)
