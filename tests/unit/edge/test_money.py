@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from speech.errors import InvalidRequest, MaxCostTooLow
-from speech.jobs import Job
+from speech.jobs import Job, Source
 from speech.policy import Policy, Price
 from speech.requests import JobRequest, Way
-from speech.usecases.accept_job import API, Arrival, Source
+from speech.usecases.accept_job import API, Arrival
 from tests.support.edge import Edge
 
 PRICED = Policy(prices={"voiceai": Price(per_character=0.001)})
