@@ -55,6 +55,7 @@ check: $(VENV)/dev ## lint, types, imports, template, generated docs, build
 	PYTHONPATH=layers/speech $(BIN)/lint-imports
 	$(BIN)/sam validate --lint --region $(REGION)
 	$(RUN) tests.template.check
+	$(RUN) tests.template.permissions --check
 	$(RUN) docs.generate_vendor_matrix --check
 	$(SAM_BUILD)
 	@echo "make check: all well"
@@ -92,6 +93,7 @@ configure: $(VENV)/local ## put a policy in force in a deployed stack, or print 
 docs: $(VENV)/dev ## write again what is generated from the code
 	$(RUN) docs.generate_vendor_matrix
 	$(RUN) docs.generate_faults
+	$(RUN) tests.template.permissions
 
 .PHONY: format
 format: $(VENV)/dev ## lay out the code

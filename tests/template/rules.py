@@ -13,6 +13,7 @@ Resource = dict[str, Any]
 Rule = Callable[["Stack"], Iterator[str]]
 
 DEAD_LETTERS = "DeadLetterQueue"
+FOUR_DAYS = 4 * 24 * 3600
 FOURTEEN_DAYS = 14 * 24 * 3600
 READS_ONLY = ("s3:Get", "s3:List", "s3:Head")
 MAY_SEND_TO_ITSELF = {
@@ -23,6 +24,34 @@ MAY_SEND_TO_ITSELF = {
 
 OBJECTS = re.compile(r'\{"Fn::Sub": "\$\{\w+\.Arn\}/([a-z]+/)?\*(\.[a-z.]+)?"\}')
 """The one place where a star belongs: the objects of a bucket, under a prefix or with a suffix."""
+
+OWN_KEY = re.compile(r'"arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+"')
+"""The one key that the operator names."""
+
+KINDS = frozenset(
+    {
+        "AWS::ApiGatewayV2::Api",
+        "AWS::ApiGatewayV2::Stage",
+        "AWS::CloudWatch::Alarm",
+        "AWS::DynamoDB::Table",
+        "AWS::Events::EventBus",
+        "AWS::Events::Rule",
+        "AWS::IAM::Policy",
+        "AWS::IAM::Role",
+        "AWS::Lambda::EventInvokeConfig",
+        "AWS::Lambda::EventSourceMapping",
+        "AWS::Lambda::Function",
+        "AWS::Lambda::LayerVersion",
+        "AWS::Lambda::Permission",
+        "AWS::Logs::LogGroup",
+        "AWS::S3::Bucket",
+        "AWS::S3::BucketPolicy",
+        "AWS::SQS::Queue",
+        "AWS::SQS::QueuePolicy",
+        "AWS::SecretsManager::Secret",
+    }
+)
+"""What the rules below know how to judge. Others open doors of their own: function URLs, resource policies, users."""
 
 ACCESS_LOG_FIELDS = frozenset(
     {
@@ -72,9 +101,15 @@ class Stack:
         ]
 
     def statements(self, function: str) -> list[Resource]:
-        """What the role of a function allows."""
-        role = self.of("AWS::IAM::Role")[logical_id(self.functions[function]["Role"])]
-        return [statement for policy in role.get("Policies", []) for statement in policy["PolicyDocument"]["Statement"]]
+        """What the role of a function allows, by its own policies and by those that are attached to several roles."""
+        name = logical_id(self.functions[function]["Role"])
+        attached = [
+            policy
+            for policy in self.of("AWS::IAM::Policy").values()
+            if name in [logical_id(role) for role in policy.get("Roles", [])]
+        ]
+        own = self.of("AWS::IAM::Role")[name].get("Policies", [])
+        return [statement for policy in (*own, *attached) for statement in policy["PolicyDocument"]["Statement"]]
 
     def grants(self, function: str) -> Iterator[tuple[str, str, str]]:
         """(action, logical id of what it is allowed on, the resource as text) for all that a function may do."""
@@ -158,9 +193,14 @@ def everything_is_encrypted_at_rest(stack: Stack) -> Iterator[str]:
         if encryption.get("SSEEnabled") is not True or (own_key and "KMSMasterKeyId" not in encryption):
             yield f"{name} is not encrypted as the stack says"
     if own_key:
-        for kind in ("AWS::SecretsManager::Secret", "AWS::Logs::LogGroup"):
+        for kind, named in (
+            ("AWS::SecretsManager::Secret", "KmsKeyId"),
+            ("AWS::Logs::LogGroup", "KmsKeyId"),
+            ("AWS::Events::EventBus", "KmsKeyIdentifier"),
+            ("AWS::Lambda::Function", "KmsKeyArn"),
+        ):
             for name, resource in stack.of(kind).items():
-                if "KmsKeyId" not in resource:
+                if named not in resource:
                     yield f"{name} does not use the stack's own key"
 
 
@@ -280,6 +320,8 @@ def dead_letters_go_to_one_queue_and_are_kept(stack: Stack) -> Iterator[str]:
         redrive = queue.get("RedrivePolicy", {})
         if logical_id(redrive.get("deadLetterTargetArn")) != DEAD_LETTERS:
             yield f"{name} does not send its dead letters to {DEAD_LETTERS}"
+        if queue.get("MessageRetentionPeriod", FOUR_DAYS) > FOUR_DAYS:
+            yield f"{name} keeps messages so long that a dead one, whose age counts on, has little time left"
         if redrive.get("maxReceiveCount", 0) < 5:
             yield f"{name} gives up after fewer than 5 receives: a throttled poller burns them"
 
@@ -313,12 +355,30 @@ def services_act_only_for_our_own_resources(stack: Stack) -> Iterator[str]:
                 yield f"{name} does not say whose event it takes (SourceArn)"
             if condition.get("StringEquals", {}).get("aws:SourceAccount") != {"Ref": "AWS::AccountId"}:
                 yield f"{name} takes events of other accounts (SourceAccount)"
+    for name, policy in stack.of("AWS::S3::BucketPolicy").items():
+        if any(statement["Effect"] != "Deny" for statement in policy["PolicyDocument"]["Statement"]):
+            yield f"{name} lets somebody in: whoever may use a bucket has a role that says so"
+
+
+def functions_are_called_by_our_own_events(stack: Stack) -> Iterator[str]:
     for name, permission in stack.of("AWS::Lambda::Permission").items():
         source = permission.get("SourceArn")
         if not source:
             yield f"{name} lets any {permission['Principal']} in (SourceArn)"
         elif permission["Principal"] == "s3.amazonaws.com" and "SourceAccount" not in permission:
             yield f"{name} takes events of other accounts: a bucket's ARN names none (SourceAccount)"
+        elif "${AWS::AccountId}:" not in json.dumps(source) and logical_id(source) not in stack.resources:
+            yield f"{name} lets in what is not of this stack (SourceArn)"
+        if permission.get("Action") != "lambda:InvokeFunction" or not permission["Principal"].endswith(
+            ".amazonaws.com"
+        ):
+            yield f"{name} lets more be done than a service calling the function"
+
+
+def nothing_is_there_that_no_rule_knows(stack: Stack) -> Iterator[str]:
+    for name, resource in stack.resources.items():
+        if resource["Type"] not in KINDS:
+            yield f"{name} is a {resource['Type']}: say here what must hold of it, then add it to KINDS"
 
 
 def every_function_has_a_role_of_its_own(stack: Stack) -> Iterator[str]:
@@ -342,7 +402,8 @@ def permissions_name_actions_and_resources(stack: Stack) -> Iterator[str]:
             if "*" in action:
                 yield f"{function} may do {action}"
             of_objects = action.startswith("s3:") and action != "s3:ListBucket" and OBJECTS.fullmatch(text)
-            if target not in stack.resources or ("*" in text and not of_objects):
+            of_the_key = action in ("kms:Decrypt", "kms:GenerateDataKey") and OWN_KEY.fullmatch(text)
+            if (target not in stack.resources and not of_the_key) or ("*" in text and not of_objects):
                 yield f"{function} may do {action} on {text}"
 
 
@@ -585,6 +646,8 @@ RULES: tuple[Rule, ...] = (
     dead_letters_go_to_one_queue_and_are_kept,
     what_runs_unasked_has_a_place_for_its_failures,
     services_act_only_for_our_own_resources,
+    functions_are_called_by_our_own_events,
+    nothing_is_there_that_no_rule_knows,
     every_function_has_a_role_of_its_own,
     permissions_name_actions_and_resources,
     nobody_writes_where_a_trigger_listens,

@@ -110,6 +110,33 @@ def target_without_dead_letters(document: dict[str, Any]) -> None:
     properties("SweepFunctionEveryMinute")(document)["Targets"][0].pop("DeadLetterConfig")
 
 
+def everybody_may(policy: str, action: str) -> Breaking:
+    """One statement more for the policy of a bucket or a queue."""
+    statement = {"Effect": "Allow", "Principal": "*", "Action": action, "Resource": "*"}
+    return lambda document: properties(policy)(document)["PolicyDocument"]["Statement"].append(statement)
+
+
+def in_every_role(action: str, resource: Any) -> Breaking:
+    """One statement more for the policy that is attached to all roles."""
+    statement = {"Effect": "Allow", "Action": action, "Resource": resource}
+    return lambda document: properties("OwnKeyPolicy")(document)["PolicyDocument"]["Statement"].append(statement)
+
+
+def a_resource(kind: str) -> Breaking:
+    return lambda document: document["Resources"].update(Another={"Type": kind, "Properties": {}})
+
+
+def with_everything_set(breaking: Breaking) -> Breaking:
+    """A fixture that breaks the stack with a key of its own, not the one by the defaults."""
+
+    def of_the_other(document: dict[str, Any]) -> None:
+        document.update(decided(translated(), VARIANTS["with everything set"]))
+        document["Resources"] = copy.deepcopy(document["Resources"])
+        breaking(document)
+
+    return of_the_other
+
+
 OF_THE_TABLE = {"Fn::GetAtt": ["JobsTable", "Arn"]}
 TEXTS = {"Fn::Sub": "${TextsBucket.Arn}/*"}
 
@@ -131,6 +158,11 @@ BROKEN: dict[str, list[Breaking]] = {
         drop("TextsBucket", "BucketEncryption"),
         put("RequestsQueue", SqsManagedSseEnabled=False),
         drop("JobsTable", "SSESpecification"),
+        with_everything_set(drop("EventBus", "KmsKeyIdentifier")),
+        with_everything_set(drop("SweepFunction", "KmsKeyArn")),
+        with_everything_set(drop("SweepLogs", "KmsKeyId")),
+        with_everything_set(drop("VendorSecret", "KmsKeyId")),
+        with_everything_set(drop("ConvaiQueue", "KmsMasterKeyId")),
     ],
     "abandoned_uploads_are_aborted": [lifecycle("AudioBucket", "AbortIncompleteMultipartUpload")],
     "texts_and_audio_keep_old_versions_for_a_while": [
@@ -167,6 +199,7 @@ BROKEN: dict[str, list[Breaking]] = {
     "dead_letters_go_to_one_queue_and_are_kept": [
         drop("ChecksQueue", "RedrivePolicy"),
         drop("DeadLetterQueue", "MessageRetentionPeriod"),
+        put("ChecksQueue", MessageRetentionPeriod=1209600),
         lambda document: properties("ConvaiQueue")(document)["RedrivePolicy"].update(maxReceiveCount=3),
     ],
     "what_runs_unasked_has_a_place_for_its_failures": [
@@ -176,8 +209,20 @@ BROKEN: dict[str, list[Breaking]] = {
     "services_act_only_for_our_own_resources": [
         condition("UploadsQueuePolicy", 1, StringEquals={"aws:SourceAccount": {"Ref": "AWS::AccountId"}}),
         condition("UploadsQueuePolicy", 1, ArnEquals={"aws:SourceArn": "arn:aws:s3:::texts"}),
+        everybody_may("AudioBucketPolicy", "s3:GetObject"),
+        everybody_may("DeadLetterQueuePolicy", "sqs:ReceiveMessage"),
+    ],
+    "functions_are_called_by_our_own_events": [
         drop("SweepFunctionEveryMinutePermission", "SourceArn"),
         put("SweepFunctionEveryMinutePermission", Principal="s3.amazonaws.com"),
+        put("SweepFunctionEveryMinutePermission", SourceArn="arn:aws:events:us-east-1:210987654321:rule/theirs"),
+        put("SweepFunctionEveryMinutePermission", Action="lambda:*"),
+        put("SweepFunctionEveryMinutePermission", Principal="210987654321"),
+    ],
+    "nothing_is_there_that_no_rule_knows": [
+        a_resource("AWS::Lambda::Url"),
+        a_resource("AWS::SecretsManager::ResourcePolicy"),
+        a_resource("AWS::IAM::User"),
     ],
     "every_function_has_a_role_of_its_own": [
         put("CheckSegmentFunction", Role={"Fn::GetAtt": ["StartSegmentRole", "Arn"]}),
@@ -188,6 +233,9 @@ BROKEN: dict[str, list[Breaking]] = {
         grant("SweepRole", "dynamodb:GetItem", "*"),
         grant("SweepRole", "sqs:SendMessage", {"Fn::Sub": "arn:aws:sqs:*:${AWS::AccountId}:*"}),
         grant("SweepRole", "dynamodb:GetItem", OF_THE_TABLE, NotAction="dynamodb:DeleteTable"),
+        grant("SweepRole", "kms:Decrypt", "*"),
+        grant("SweepRole", "kms:CreateGrant", "arn:aws:kms:us-east-1:123456789012:key/own"),
+        with_everything_set(in_every_role("dynamodb:Scan", "*")),
     ],
     "nobody_writes_where_a_trigger_listens": [
         grant("AssembleAudioRole", "s3:PutObject", TEXTS),
