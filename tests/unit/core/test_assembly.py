@@ -4,13 +4,16 @@ import hashlib
 import io
 import json
 
+import numpy as np
 import pytest
 import soundfile
+import webvtt
 
 from speech import jobs
 from speech.errors import StoreUnavailable
 from speech.jobs import JobStatus, Source
 from speech.messages import AssembleAudio
+from speech.vendors.base import AudioReady
 from tests.fakes import a_spec
 from tests.support.world import World
 
@@ -64,6 +67,24 @@ def test_subtitles_hold_the_spoken_text_exactly() -> None:
     vtt = world.results.objects[f"jobs/{job.id}.vtt"].data.decode()
     said = " ".join(line for line in vtt.splitlines()[1:] if line and "-->" not in line and not line.strip().isdigit())
     assert said.split() == "".join(TEXTS).split()
+
+
+def test_a_cue_begins_after_the_pause_that_is_heard_before_it() -> None:
+    world = World()
+    first, second = "This is said slowly.", "And this much longer sentence is said in hardly any time at all."
+    rate = 16_000
+    tone = 0.3 * np.sin(2 * np.pi * 220 * np.arange(4 * rate) / rate)
+    speech = io.BytesIO()
+    pause = np.zeros(rate // 2)
+    soundfile.write(speech, np.concatenate([tone[: 2 * rate], pause, tone]), rate, format="WAV", subtype="PCM_16")
+    world.vendor.starts = [AudioReady(speech.getvalue(), "audio/wav")]
+    job = world.a_synthesizing_job(f"{first} {second}")
+
+    world.run()
+
+    vtt = webvtt.from_string(world.results.objects[f"jobs/{job.id}.vtt"].data.decode())
+    assert [cue.text.replace("\n", " ") for cue in vtt] == [first, second]
+    assert vtt[1].start == "00:00:02.500"
 
 
 def test_b12_an_assembly_that_died_before_its_last_write_is_done_again_to_the_same_bytes() -> None:

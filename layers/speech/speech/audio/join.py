@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speech.audio import mp3, ogg
 from speech.audio.decode import blocks, opened
+from speech.audio.pauses import Pause, PauseFinder
 from speech.audio.recognise import recognise
 from speech.errors import ProcessingFailed, UnusableAudio
 
@@ -51,7 +52,10 @@ _BLOCKS_BETWEEN_PROGRESS = 100
 
 @dataclass(frozen=True, slots=True)
 class JoinedAudio:
-    """A finished file. `spans` holds each part's (start, end) in frames; the last end is `frames`."""
+    """A finished file. `spans` holds each part's (start, end) in frames; the last end is `frames`.
+
+    `pauses` holds each part's, in seconds of the file.
+    """
 
     format: str
     sample_rate: int
@@ -60,6 +64,7 @@ class JoinedAudio:
     bytes: int
     sha256: str
     spans: list[tuple[int, int]]
+    pauses: list[list[Pause]] = field(default_factory=list)
 
 
 def output_rate(format: str, wanted: int) -> int:
@@ -102,7 +107,7 @@ def join(
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         undo.pop_all()
-    return JoinedAudio(format, rate, frames, frames / rate, path.stat().st_size, digest, output.spans)
+    return JoinedAudio(format, rate, frames, frames / rate, path.stat().st_size, digest, output.spans, output.pauses)
 
 
 def verify_file(
@@ -132,6 +137,7 @@ class _Output:
         self.rate = 0
         self.frames = 0
         self.spans: list[tuple[int, int]] = []
+        self.pauses: list[list[Pause]] = []
         self._row_rate = 0
         self._row_frames = 0
         self._row_start = 0
@@ -146,14 +152,18 @@ class _Output:
             if source.samplerate != self._row_rate:
                 self._begin_row(source.samplerate)
             start, before = self._edge(), self._row_frames
+            finder = PauseFinder(source.samplerate)
             for block in blocks(source):
                 self._row_frames += len(block)
                 mono = block[:, 0] if source.channels == 1 else block.mean(axis=1)
+                finder.add(mono)
                 self._write(self._resampler.resample_chunk(mono) if self._resampler else mono)
             whole = self._row_frames - before == source.frames
         if not whole:
             raise UnusableAudio("truncated", f"Part {len(self.spans)} ends before its time.")
         self.spans.append((start, self._edge()))
+        begin = start / self.rate
+        self.pauses.append([(begin + a, begin + b) for a, b in finder.pauses()])
 
     def finish(self) -> None:
         """Write what the resampler still holds."""

@@ -1,8 +1,12 @@
-"""Makes subtitles: a cue per sentence from the spans of segments, written as WebVTT and SRT."""
+"""Makes subtitles: cues from the spans and pauses of segments, written as WebVTT and SRT."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+
+from speech.audio.alignment import onsets
+from speech.audio.captions import captions
+from speech.audio.pauses import Pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,32 +20,35 @@ class Cue:
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """A segment in the joined file. `sentences` are spans of code points in `text`; `start` and `end` are seconds."""
+    """A segment in the joined file. `sentences` are spans of code points in `text`; all times are seconds of the file.
+
+    `pauses` are those in this segment, in order; without them time is shared in proportion to characters.
+    """
 
     text: str
     sentences: Sequence[tuple[int, int]]
     start: float
     end: float
+    pauses: Sequence[Pause] = ()
 
 
 def cues(spoken: Sequence[Spoken]) -> list[Cue]:
-    """A cue per sentence. Edges of segments are exact; inside, time is shared in proportion to characters.
+    """A cue per sentence, or several where it is longer than two lines. Edges of segments are exact.
 
-    Together the cues hold all of the text, white space folded. A sentence too short for a millisecond
-    of its own joins a neighbour.
+    Inside a segment cues begin after the pauses that fit best. Together the cues hold all of the text, white
+    space folded. A cue too short for a millisecond of its own joins a neighbour.
     """
     made: list[Cue] = []
     waiting = ""
     for segment in spoken:
-        texts = _sentences(segment)
-        total = sum(map(len, texts))
+        texts = [caption for sentence in _sentences(segment) for caption in captions(sentence)]
         start, end = round(segment.start * 1000), round(segment.end * 1000)
         if made:
             start = max(start, made[-1].end_ms)
-        heard, at = 0, start
-        for text in texts:
-            heard += len(text)
-            until = start + (end - start) * heard // total
+        begins = onsets([len(text) for text in texts], segment.pauses, segment.start, segment.end)
+        untils = [min(max(round(each * 1000), start), end) for each in begins] + [end] * bool(texts)
+        at = start
+        for text, until in zip(texts, untils, strict=True):
             waiting = f"{waiting} {text}".lstrip()
             if until > at:
                 made.append(Cue(at, until, waiting))

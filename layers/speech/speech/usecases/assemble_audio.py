@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from speech import jobs
 from speech.errors import IllegalTransition, InputGone, ProcessingFailed, StaleWrite, UnusableAudio
@@ -19,6 +19,9 @@ from speech.results import latest_result_base
 from speech.segments import Attempt, Segment, SegmentStatus
 from speech.settings import Settings
 from speech.usecases.finish_job import FinishJob
+
+if TYPE_CHECKING:
+    from speech.audio.join import JoinedAudio
 
 MANIFEST_VERSION = 1
 
@@ -85,7 +88,7 @@ class AssembleAudioUseCase:
                 path=path,
                 progress=lease.keep,
             )
-            spoken, cues = self._follow(lease.job, rows, joined.spans, joined.sample_rate)
+            spoken, cues = self._follow(lease.job, rows, joined)
             lease.keep()
             base = latest_result_base(self.store, lease.job)
             audio_key = f"{base}.{spec.format}"
@@ -129,7 +132,7 @@ class AssembleAudioUseCase:
             yield self.audio.read_audio(row.audio_key)
 
     def _follow(
-        self, job: Job, rows: list[Segment], spans: list[tuple[int, int]], sample_rate: int
+        self, job: Job, rows: list[Segment], joined: "JoinedAudio"
     ) -> tuple[list[tuple[float, float]], list[Any]]:
         """Where each segment lies in the joined audio, in seconds, and the cues that follow the text."""
         from speech.audio.subtitles import Spoken, cues
@@ -138,16 +141,18 @@ class AssembleAudioUseCase:
         text = self.texts.read_text(job.tenant, job.text_id, rows[0].start, rows[-1].end)
         spoken = []
         times = []
-        for row, (start, end) in zip(rows, spans, strict=True):
+        for row, (first, last), pauses in zip(rows, joined.spans, joined.pauses, strict=True):
+            start, end = first / joined.sample_rate, last / joined.sample_rate
             said = text[row.start - rows[0].start : row.end - rows[0].start].decode()
             language = job.spec.language if job.spec else None
-            times.append((start / sample_rate, end / sample_rate))
+            times.append((start, end))
             spoken.append(
                 Spoken(
                     text=said,
                     sentences=sentences(said, language=language),
-                    start=start / sample_rate,
-                    end=end / sample_rate,
+                    start=start,
+                    end=end,
+                    pauses=pauses,
                 )
             )
         return times, cues(spoken)
@@ -162,8 +167,8 @@ class AssembleAudioUseCase:
             "job": job_resource(job, progress),
             "audio": {"sample_rate": sample_rate, "channels": 1},
             "subtitles": {
-                "alignment": "Cues are exact at the edges of segments; inside a segment they are interpolated "
-                "in proportion to the characters."
+                "alignment": "Cues are exact at the edges of segments; inside a segment they begin after the pauses "
+                "that fit the text best."
             },
             "pauses": [],
             "segments": [

@@ -1,0 +1,57 @@
+"""Finds the pauses in speech while it streams by: where nothing is said for a moment."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from speech.audio.decode import Samples
+
+Pause = tuple[float, float]
+"""Start and end in seconds."""
+
+WINDOW_SECONDS = 0.01
+SHORTEST_SECONDS = 0.1
+"""Shorter ones are mostly the silence before a p or a t."""
+
+_QUIET = 0.06
+"""24 dB below what is loud in this speech."""
+
+
+class PauseFinder:
+    """Takes mono samples between -1 and 1 in blocks of any length; tells the pauses at the end.
+
+    Keeps one number for every 10 ms.
+    """
+
+    def __init__(self, sample_rate: int) -> None:
+        self._window = max(1, round(sample_rate * WINDOW_SECONDS))
+        self._seconds = self._window / sample_rate
+        self._rest: Samples | None = None
+        self._levels: list[Samples] = []
+
+    def add(self, samples: "Samples") -> None:
+        """The next samples; they may be overwritten afterwards."""
+        import numpy
+
+        if self._rest is not None:
+            samples = numpy.concatenate((self._rest, samples))
+        whole = len(samples) // self._window * self._window
+        if whole:
+            windows = samples[:whole].reshape(-1, self._window)
+            self._levels.append(numpy.einsum("ij,ij->i", windows, windows) / self._window)
+        self._rest = samples[whole:].copy()
+
+    def pauses(self) -> list[Pause]:
+        """Those of at least SHORTEST_SECONDS, in order, also at the beginning and the end."""
+        import numpy
+
+        if not self._levels:
+            return []
+        levels = numpy.sqrt(numpy.concatenate(self._levels))
+        quiet = levels < max(float(numpy.percentile(levels, 90)) * _QUIET, 1e-5)
+        edges = numpy.flatnonzero(numpy.diff(numpy.concatenate(([False], quiet, [False])).astype(numpy.int8)))
+        shortest = SHORTEST_SECONDS / self._seconds
+        return [
+            (int(start) * self._seconds, int(end) * self._seconds)
+            for start, end in edges.reshape(-1, 2)
+            if end - start >= shortest
+        ]
