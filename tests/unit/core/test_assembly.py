@@ -83,8 +83,8 @@ def test_a_cue_begins_after_the_pause_that_is_heard_before_it() -> None:
     world.run()
 
     vtt = webvtt.from_string(world.results.objects[f"jobs/{job.id}.vtt"].data.decode())
-    assert [cue.text.replace("\n", " ") for cue in vtt] == [first, second]
-    assert vtt[1].start == "00:00:02.500"
+    assert [cue.text.replace("\n", " ") for cue in vtt.captions] == [first, second]
+    assert vtt.captions[1].start == "00:00:02.500"
 
 
 def test_b12_an_assembly_that_died_before_its_last_write_is_done_again_to_the_same_bytes() -> None:
