@@ -60,6 +60,10 @@ check: $(VENV)/dev ## lint, types, imports, template, generated docs, build
 	$(SAM_BUILD)
 	@echo "make check: all well"
 
+.PHONY: prove
+prove: $(VENV)/dev ## every promise at full count, and write docs/guarantees.md: ONLY=name
+	@$(RUN) tests.prove $(ONLY)
+
 .PHONY: bench
 bench: $(VENV)/dev ## measure, and write docs/benchmarks.md
 	@$(RUN) bench
@@ -94,6 +98,7 @@ docs: $(VENV)/dev ## write again what is generated from the code
 	$(RUN) docs.generate_vendor_matrix
 	$(RUN) docs.generate_faults
 	$(RUN) tests.template.permissions
+	$(RUN) docs.generate_guarantees
 
 .PHONY: format
 format: $(VENV)/dev ## lay out the code

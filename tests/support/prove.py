@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+FULL, FIGURES = "VOICEDROP_PROVE", "VOICEDROP_FIGURES"
+
 
 def is_full() -> bool:
     """Whether everything is to be looked at."""
-    return os.environ.get("VOICEDROP_PROVE") == "full"
+    return os.environ.get(FULL) == "full"
 
 
 def promised(*, full: T, usual: T) -> T:
@@ -24,7 +26,7 @@ def promised(*, full: T, usual: T) -> T:
 
 def proven(name: str, **figures: Any) -> None:
     """Leave the figures of a proof that held."""
-    folder = os.environ.get("VOICEDROP_FIGURES")
+    folder = os.environ.get(FIGURES)
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
         text = json.dumps({**figures, "full": is_full()}, indent=2, sort_keys=True)

@@ -10,7 +10,7 @@ import pytest
 from tests.template.translated import TEMPLATE, sam_template
 
 ROOT = TEMPLATE.parent
-COMMANDS = ("demo", "up", "test", "check", "bench", "build", "deploy", "key", "docs", "lock")
+COMMANDS = ("demo", "up", "test", "check", "prove", "bench", "build", "deploy", "key", "docs", "lock")
 
 
 def make(*arguments: str) -> "subprocess.CompletedProcess[str]":
