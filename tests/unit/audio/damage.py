@@ -11,8 +11,10 @@ from functools import cache
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from speech.audio import flac, mpeg
+from speech.audio.decode import blocks, opened
 from speech.audio.verify import VerifiedAudio, verify
 from speech.errors import UnusableAudio
 from tests.unit.audio import sounds
@@ -157,12 +159,13 @@ def _dressed(rng: Random, kind: str, data: bytes) -> tuple[str, bytes]:
     choice = int(rng.integers(0, 6))
     if kind.startswith("MP3"):
         front, end = [(b"", b""), (sounds.id3(), b""), (b"", sounds.id3v1()), (sounds.id3(), sounds.ape())][choice % 4]
-        end += bytes(int(rng.integers(0, 500))) if choice == 4 else b""
+        # Behind frames that nothing counts, many zeros may be what became of the rest.
+        end += bytes(int(rng.integers(0, 500 if _has_tag(data) else 16))) if choice == 4 else b""
         front = sounds.ape() + front if choice == 5 else front
         return (", tags" if front or end else ""), front + data + end
     if kind.startswith("FLAC") and choice < 3:
         return ", tags", [sounds.id3() + data, data + sounds.id3v1(), data + sounds.ape()][choice]
-    if kind.startswith("WAV") and kind != "WAV, float" and choice < 4:
+    if kind.startswith("WAV") and choice < 4:
         place = [0, 0xFFFF_FFFF, 0x7FFF_FFFF, None][choice]
         if place is not None:
             return ", streamed", sounds.with_sizes(data, place, place)
@@ -209,7 +212,7 @@ def _flipped(rng: Random, data: bytes, start: int, end: int, count: int) -> byte
 
 
 def _bits_in_header(rng: Random, file: Good) -> bytes:
-    return _flipped(rng, file.data, 0, max(1, file.head), int(rng.integers(1, 4)))
+    return _flipped(rng, file.data, 0, max(36, file.head), int(rng.integers(1, 4)))
 
 
 def _bits_in_sound(rng: Random, file: Good) -> bytes:
@@ -509,18 +512,27 @@ PAIRS = [(damage, kind) for damage in DAMAGE for kind in KINDS]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of one damaged file: `refused` with a reason, or accepted; `harmed` if it sounds different."""
+    """What became of one damaged file: refused for a `reason`, or accepted; `harmed` if it sounds different.
+
+    `faster` is how much faster than in the whole file the text would seem to be spoken.
+    """
 
     damage: str
     kind: str
     number: int
-    reason: str | None
-    harmed: bool
-    seconds: float
+    reason: str | None = None
+    harmed: bool = False
+    faster: float = 1.0
 
     @property
     def wrong(self) -> bool:
         return self.reason is None and self.harmed
+
+
+def heard(data: bytes) -> NDArray[np.float32]:
+    """Every sample that the decoder gives."""
+    with opened(data) as file:
+        return np.concatenate([block.copy() for block in blocks(file)])
 
 
 def judge(damage: str, kind: str, number: int) -> Verdict:
@@ -531,10 +543,10 @@ def judge(damage: str, kind: str, number: int) -> Verdict:
     try:
         verified = verify(data, characters=file.characters)
     except UnusableAudio as error:
-        return Verdict(damage, kind, number, error.reason, False, 0.0)
-    harmed = not np.array_equal(sounds.decode(verified.data), sounds.decode(file.verified.data))
+        return Verdict(damage, kind, number, error.reason)
+    harmed = not np.array_equal(heard(verified.data), heard(file.verified.data))
     harmed = harmed or verified.sample_rate != file.verified.sample_rate
-    return Verdict(damage, kind, number, None, harmed, verified.seconds)
+    return Verdict(damage, kind, number, None, harmed, file.verified.heard / verified.heard)
 
 
 def verdicts(count: int, *, can_be_told: bool) -> Iterator[Verdict]:
@@ -543,3 +555,35 @@ def verdicts(count: int, *, can_be_told: bool) -> Iterator[Verdict]:
     for number in range(count):
         damage, kind = pairs[number % len(pairs)]
         yield judge(damage, kind, number // len(pairs))
+
+
+# --- Mutation ---------------------------------------------------------------------------------
+
+
+def mutated(number: int, files: list[Good]) -> bytes:
+    """A good file with a few bytes changed, cut out, repeated, moved, put in, or taken from another file."""
+    rng = np.random.default_rng((15, number))
+    data = bytearray(files[number % len(files)].data)
+    for _ in range(int(rng.integers(1, 5))):
+        if not data:
+            break
+        early = rng.random() < 0.5  # headers are where the interesting bytes are
+        at = int(rng.integers(0, min(len(data), 300) if early else len(data)))
+        length = int(rng.integers(1, 64 if rng.random() < 0.8 else 5_000))
+        match int(rng.integers(0, 7)):
+            case 0:
+                data[at] ^= 1 << int(rng.integers(0, 8))
+            case 1:
+                data[at : at + 4] = [bytes(4), b"\xff" * 4, b"\xff\xff\xff\x7f", b"\0\0\0\x80"][int(rng.integers(0, 4))]
+            case 2:
+                del data[at : at + length]
+            case 3:
+                data[at:at] = data[at : at + length]
+            case 4:
+                data[at:at] = rng.bytes(length)
+            case 5:
+                other = files[int(rng.integers(0, len(files)))].data
+                data[at:at] = other[: 10 * length]
+            case _:
+                del data[max(1, at) :]
+    return bytes(data)

@@ -54,3 +54,59 @@ def test_words_that_only_the_vendor_knows_may_take_any_time_and_have_no_subtitle
     assert segment["characters"] == 0
     assert segment["end"] == pytest.approx(seconds)
     assert job.segments_total == 1
+
+
+def a_long_text(number: int) -> str:
+    return (
+        f"Of all the evenings beside the harbour, number {number} was the longest that anyone there could remember. "
+        * 2
+    )
+
+
+@pytest.mark.parametrize("second", [1.0, 0.5])
+def test_c10_audio_far_shorter_than_the_voice_usually_takes_is_refused_once(second: float) -> None:
+    """Half a segment passes the limits that hold for every voice, not those of one that is known. What is as short
+    again is as short as its text.
+    """
+    texts = [a_long_text(number) for number in range(10)]
+    world = World()
+    world.a_synthesizing_job(*texts)
+    world.vendor.starts = [AudioReady(spoken(len(text))) for text in texts[:9]]
+    world.vendor.starts += [AudioReady(spoken(round(len(texts[9]) * part))) for part in (0.5, second)]
+
+    world.run(seconds=60)
+
+    assert world.job().status is JobStatus.COMPLETED
+    assert [world.segment(index).calls for index in range(10)] == [1] * 9 + [2]
+    audio = world.segment(9).audio
+    assert audio is not None
+    assert audio.seconds == pytest.approx(len(texts[9]) * second / 15, abs=0.1)
+
+
+@pytest.mark.parametrize("speed", [0.5, 2.0])
+def test_a_voice_at_another_speed_is_another_voice(speed: float) -> None:
+    world = World()
+    world.a_synthesizing_job(*(a_long_text(number) for number in range(9)))
+    world.run(seconds=60)
+    world.a_synthesizing_job(a_long_text(9), id="another-job", spec=a_spec(vendor="scripted", speed=speed))
+    world.vendor.starts = [AudioReady(spoken(round(len(a_long_text(9)) / speed)))]
+
+    world.run(seconds=60)
+
+    assert {job.status for job in world.store.jobs()} == {JobStatus.COMPLETED}
+    assert len(world.vendor.requests) == 10
+
+
+def test_the_verdict_stands_in_the_manifest() -> None:
+    world = World()
+    world.a_synthesizing_job(SENTENCE)
+    whole = spoken(len(SENTENCE))
+    world.vendor.starts = [AudioReady(whole[:40] + b"\xff\xff\xff\xff" + whole[44:])]
+
+    world.run()
+
+    manifest = next(found.data for key, found in world.results.objects.items() if key.endswith("manifest.json"))
+    audio = json.loads(manifest)["segments"][0]["audio"]
+    assert (audio["container"], audio["codec"], audio["repairs"]) == ("wav", "pcm_s16", ["sizes-corrected"])
+    assert audio["loudness_dbfs"] == pytest.approx(-13.5, abs=0.1)
+    assert audio["characters_per_second"] == pytest.approx(15, abs=0.1)

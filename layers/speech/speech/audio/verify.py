@@ -20,7 +20,7 @@ JUDGED_FROM = 20
 """Characters below which a duration says nothing: a number or an abbreviation may take any time."""
 
 UNJUDGED_SECONDS = 600
-"""As long as the speech of a text may take whose duration says nothing."""
+"""As long as the speech of so short a text may take."""
 
 MAX_SECONDS = 2 * 3_600
 MAX_SAMPLES = MAX_SECONDS * 48_000 * 2
@@ -72,7 +72,9 @@ def verify(
         raise _not_audio(container, media_type)
     structure = _READERS[container](data)
     read_out = max(characters or 0, at_most or 0)
-    longest = min(MAX_SECONDS, read_out / SLOWEST) if read_out >= JUDGED_FROM else UNJUDGED_SECONDS
+    longest: float = MAX_SECONDS
+    if read_out:
+        longest = min(longest, read_out / SLOWEST if read_out >= JUDGED_FROM else UNJUDGED_SECONDS)
     if structure.frames / structure.sample_rate > longest:
         raise _implausible(structure.frames / structure.sample_rate, characters)
     listened = _listen(structure)
@@ -132,7 +134,7 @@ def _listen(structure: Layout) -> _Listened:
     frames = first = last = sounds = 0
     total = power = 0.0
     centre = None
-    quiet = SILENCE**2 * _WINDOW * structure.channels
+    size = _WINDOW * structure.channels
     # A float WAV may hold anything; what overflows is refused below.
     with opened(structure.data) as file, numpy.errstate(over="ignore", invalid="ignore"):
         rate, channels = file.samplerate, file.channels
@@ -147,7 +149,9 @@ def _listen(structure: Layout) -> _Listened:
             power += float(numpy.dot(samples, samples))
             whole = len(block) // _WINDOW
             windows = samples[: whole * _WINDOW * channels].reshape(whole, _WINDOW * channels)
-            sounding = numpy.flatnonzero(numpy.einsum("ij,ij->i", windows, windows) > quiet)
+            # Without each window's own constant part: bytes of zero are silence, but at full scale in some codecs.
+            changes = numpy.einsum("ij,ij->i", windows, windows) / size - (windows.sum(axis=1) / size) ** 2
+            sounding = numpy.flatnonzero(changes > SILENCE**2)
             if len(sounding):
                 first = first or frames + int(sounding[0]) * _WINDOW + 1
                 last = frames + (int(sounding[-1]) + 1) * _WINDOW

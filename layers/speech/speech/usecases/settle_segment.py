@@ -2,11 +2,12 @@
 
 import hashlib
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from speech import jobs, problems, segments
+from speech.audio.pace import Paces
 from speech.errors import (
     OverBudget,
     SpeechError,
@@ -32,6 +33,9 @@ from speech.settings import Settings
 from speech.usecases.finish_job import FinishJob, budget_change
 from speech.usecases.plan_segments import plan_segments
 from speech.vendors.base import AudioReady, StillWorking
+
+if TYPE_CHECKING:
+    from speech.audio.verify import VerifiedAudio
 
 DELAYED_CHECKS = 4
 """How many checks are sent with a delay; after these, `due_at` and the sweep."""
@@ -102,24 +106,15 @@ class SettleSegment:
     clock: Clock
     settings: Settings
     finish: FinishJob
+    paces: Paces = field(default_factory=Paces)
 
     def audio_ready(self, job: Job, segment: Segment, ready: AudioReady) -> None:
         """Verify the bytes, store them under their content, then say so in the row.
 
         Raises UnusableAudio when they are not audio.
         """
-        from speech.audio.verify import verify
-
-        sounds = segment.characters if segment.sounds is None else segment.sounds
-        speed = (job.spec.speed if job.spec else None) or 1.0
         try:
-            verified = verify(
-                ready.data,
-                # Ten times slower is no implausible duration where it was asked for.
-                characters=int(sounds / max(speed, 1.0)),
-                at_most=int((segment.read_out or segment.characters) / min(speed, 1.0)),
-                media_type=ready.media_type,
-            )
+            verified = self._verified(job, segment, ready)
         except UnusableAudio as error:
             error.request_id, error.credits = ready.request_id, ready.credits
             raise
@@ -132,7 +127,7 @@ class SettleSegment:
             sha256=hashlib.sha256(verified.data).hexdigest(),
             codec=verified.codec,
             loudness=verified.loudness,
-            pace=round(sounds / verified.seconds, 1),
+            pace=round(_sounds(segment) / verified.seconds, 1) or None,
             repairs=verified.repairs,
         )
         # Two workers may have bought the same content at once: the row describes the take that stayed.
@@ -148,6 +143,28 @@ class SettleSegment:
         )
         self.finish.store_segment(job, segment, stored)
         count("AudioSeconds", facts.seconds)
+
+    def _verified(self, job: Job, segment: Segment, ready: AudioReady) -> "VerifiedAudio":
+        from speech.audio.verify import verify
+
+        sounds, read_out = _sounds(segment), segment.read_out or segment.characters
+        speed = (job.spec.speed if job.spec else None) or 1.0
+        verified = verify(
+            ready.data,
+            # Ten times slower is no implausible duration where it was asked for.
+            characters=int(sounds / max(speed, 1.0)),
+            at_most=int(read_out / min(speed, 1.0)),
+            media_type=ready.media_type,
+        )
+        voice = _voice(job, segment)
+        unusual = self.paces.is_unusual(voice, characters=sounds, at_most=read_out, seconds=verified.heard)
+        # Once only: what takes as long again is as long as its text.
+        if unusual and segment.calls <= 1:
+            raise UnusableAudio(
+                "implausible-duration", f"{verified.heard:.1f} seconds are far from what this voice takes for its text."
+            )
+        self.paces.learn(voice, characters=sounds, seconds=verified.heard)
+        return verified
 
     def still_working(self, segment: Segment, working: StillWorking) -> None:
         """calling → waiting: the vendor's job is on the row before the first check is sent."""
@@ -332,6 +349,22 @@ class SettleSegment:
                 "vendor_request_id": getattr(error, "request_id", None),
             },
         )
+
+
+def _sounds(segment: Segment) -> int:
+    return segment.characters if segment.sounds is None else segment.sounds
+
+
+def _voice(job: Job, segment: Segment) -> Hashable:
+    """Everything that the pace of speech depends on, but for its text.
+
+    The bytes that a character takes tell Latin from Cyrillic from Chinese where no language was named.
+    """
+    script = round((segment.end - segment.start) / max(segment.characters, 1))
+    if job.spec is None:
+        return script
+    spec = job.spec
+    return spec.vendor, spec.voice, spec.language, spec.speed, repr(spec.vendor_options), script
 
 
 def _as_vendor_error(error: SpeechError, job: Job) -> SpeechError:
