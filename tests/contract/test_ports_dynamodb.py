@@ -10,11 +10,13 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from speech import jobs, segments
 from speech.aws.clients import Clients
-from speech.aws.dynamo import RETENTION_SECONDS, DynamoJobStore
+from speech.aws.dynamo import RETENTION_SECONDS, DynamoJobStore, DynamoPolicies
 from speech.aws.faults import translated
 from speech.aws.rows import decode, encode
 from speech.errors import CorruptRow, InvalidRequest, StaleWrite, StoreUnavailable
+from speech.health import Health
 from speech.jobs import Job
+from speech.policy import Policy, Speaker
 from speech.ports import Due
 from speech.segments import Segment
 from speech.settings import TENANT
@@ -307,6 +309,52 @@ def test_keys_that_are_never_processed_are_unavailable(
 
     with pytest.raises(StoreUnavailable):
         store.job_and_segment(TENANT, JOB_ID, 0)
+
+
+# --- A vendor's row --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "damage", [{"slots": {"S": "{"}}, {"closed_until": {"S": "soon"}}, {"trial": {"S": "[]"}, "rev": {"N": "7"}}]
+)
+def test_e12_a_vendors_row_that_is_damaged_stops_nobody_and_is_written_over(
+    store: DynamoJobStore, client: "DynamoDBClient", table: str, damage: dict[str, Any]
+) -> None:
+    store.save_health(Health("convai", rev=1, spacing=5))
+    key = {"pk": {"S": f"{TENANT}#vendor#convai"}, "sk": {"S": "health"}}
+    row = client.get_item(TableName=table, Key=key)["Item"]
+    client.put_item(TableName=table, Item={**row, **damage})
+
+    found = store.health("convai")
+
+    assert found == Health("convai", rev=found.rev)
+    store.save_health(replace(found, rev=found.rev + 1, trials=1))
+    assert store.health("convai").trials == 1
+
+
+def test_the_policy_is_read_along_with_a_segment_once_a_minute(client: "DynamoDBClient", table: str) -> None:
+    clock = FakeClock()
+    policies = DynamoPolicies(client, table, clock=clock)
+    store = DynamoJobStore(client, table, clock=clock, policies=policies)
+    DynamoPolicies(client, table).put(first := Policy(fallback=(Speaker("dify"),)))
+    store.create(a_job(), [a_segment()])
+    asked: list[int] = []
+    client.meta.events.register_first(
+        "provide-client-params.dynamodb.BatchGetItem",
+        lambda params, **_: asked.append(len(params["RequestItems"][table]["Keys"])),
+    )
+
+    assert policies.is_old()
+    for _ in range(3):
+        assert store.job_segment_and_health(TENANT, JOB_ID, 0, "convai")[0] == a_job()
+        assert policies.policy() == first
+    DynamoPolicies(client, table).put(second := Policy())
+    clock.advance(60)
+    store.job_segment_and_health(TENANT, JOB_ID, 0, "convai")
+
+    assert not policies.is_old()
+    assert policies.policy() == second
+    assert asked == [4, 3, 3, 4]
 
 
 # --- Rows ------------------------------------------------------------------------------------

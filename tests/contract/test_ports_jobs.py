@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from speech import jobs, segments
 from speech.aws.clients import Clients
 from speech.aws.dynamo import DynamoJobStore
 from speech.errors import OverBudget, StaleWrite
+from speech.health import Health, Lease
 from speech.jobs import Job, JobStatus, Progress, Source
 from speech.ports import Due, JobStore
 from speech.segments import Outcome, Segment
@@ -305,6 +307,50 @@ def test_a_job_and_one_of_its_segments_are_read_together(store: JobStore) -> Non
 
     assert store.job_and_segment(TENANT, JOB_ID, 1) == (a_job(), a_segment(index=1))
     assert store.job_and_segment(TENANT, JOB_ID, 2) == (a_job(), None)
+
+
+def test_a_vendors_row_is_read_with_them(store: JobStore) -> None:
+    store.create(a_job(), [a_segment()])
+
+    assert store.job_segment_and_health(TENANT, JOB_ID, 0, "convai") == (a_job(), a_segment(), Health("convai"))
+    store.save_health(health := a_health(rev=1))
+
+    assert store.job_segment_and_health(TENANT, JOB_ID, 0, "convai") == (a_job(), a_segment(), health)
+    assert store.job_segment_and_health(TENANT, JOB_ID, 1, "dify") == (a_job(), None, Health("dify"))
+
+
+def test_c23_of_two_who_write_a_vendors_row_at_once_one_is_told_to_look_again(store: JobStore) -> None:
+    store.save_health(a_health(rev=1))
+    with pytest.raises(StaleWrite):
+        store.save_health(a_health(rev=1, reason="vendor-gone"))
+
+    store.save_health(second := a_health(rev=2, trials=4))
+    with pytest.raises(StaleWrite):
+        store.save_health(a_health(rev=2))
+
+    assert store.health("convai") == second
+    assert store.health("dify") == Health("dify")
+
+
+def a_health(**changes: Any) -> Health:
+    whole = Health(
+        "convai",
+        closed_until=NOW + 1,
+        next_at=NOW + 2,
+        spacing=3,
+        refused_at=NOW + 4,
+        refusals=5,
+        slots=(Lease("job/1", NOW + 6), Lease("job/2", NOW + 7)),
+        call_ms=8,
+        failed=("job/3", "job/4"),
+        open_since=NOW + 9,
+        reason="vendor-unavailable",
+        retry_at=NOW + 10,
+        trials=1,
+        trial=Lease("job/5", NOW + 11),
+        is_probed=True,
+    )
+    return replace(whole, **changes)
 
 
 def test_a_segment_row_that_moved_on_is_never_overwritten(store: JobStore) -> None:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from speech.errors import OverBudget, StaleWrite
+from speech.health import Health
 from speech.jobs import Job, Progress
 from speech.ports import ApiKeyRecord, Delivery, Due
 from speech.segments import Segment
@@ -26,6 +27,7 @@ class FakeJobStore(Faulty):
         self._uploads: dict[tuple[str, str, str], tuple[str, str]] = {}
         self._keys: dict[tuple[str, str], ApiKeyRecord] = {}
         self._quarantined: set[Due] = set()
+        self._health: dict[str, Health] = {}
 
     def put(self, *rows: Job | Segment | Delivery) -> None:
         with self._lock:
@@ -91,6 +93,26 @@ class FakeJobStore(Faulty):
     def job_and_segment(self, tenant: str, job_id: str, index: int) -> tuple[Job | None, Segment | None]:
         with self._call("job_and_segment"):
             return self._jobs.get((tenant, job_id)), self._segments.get((tenant, job_id), {}).get(index)
+
+    def job_segment_and_health(
+        self, tenant: str, job_id: str, index: int, vendor: str
+    ) -> tuple[Job | None, Segment | None, Health]:
+        with self._call("job_segment_and_health"):
+            return (
+                self._jobs.get((tenant, job_id)),
+                self._segments.get((tenant, job_id), {}).get(index),
+                self._health.get(vendor, Health(vendor)),
+            )
+
+    def health(self, vendor: str) -> Health:
+        with self._call("health"):
+            return self._health.get(vendor, Health(vendor))
+
+    def save_health(self, health: Health) -> None:
+        with self._call("save_health"):
+            if self._health.get(health.vendor, Health(health.vendor)).rev != health.rev - 1:
+                raise StaleWrite("The row is not what it was when it was read.")
+            self._health[health.vendor] = health
 
     def segments(self, tenant: str, job_id: str) -> Iterator[Segment]:
         with self._call("segments"):

@@ -22,6 +22,7 @@ from speech.usecases.finish_job import FinishJob
 from speech.usecases.settle_segment import SettleSegment
 from speech.usecases.start_segment import StartSegmentUseCase
 from speech.usecases.sweep import Sweep
+from speech.usecases.vendor_gate import VendorGate
 from speech.vendors.base import AudioReady, Capabilities, Delivery, StillWorking, SynthesisRequest, Vendor, VendorHttp
 from tests.fakes import (
     FakeClock,
@@ -29,6 +30,7 @@ from tests.fakes import (
     FakeEventBus,
     FakeJobStore,
     FakeKeys,
+    FakePolicies,
     FakeResultStore,
     FakeSegmentStore,
     FakeTextStore,
@@ -129,6 +131,7 @@ class World:
     keys: FakeKeys = field(default_factory=FakeKeys)
     bus: FakeEventBus = field(default_factory=FakeEventBus)
     webhooks: FakeWebhookSender = field(default_factory=FakeWebhookSender)
+    policies: FakePolicies = field(default_factory=FakePolicies)
     adapter: VendorMaker | None = None
     resumed: list[Job] = field(default_factory=list)
     waiting: list[tuple[int, Sent]] = field(default_factory=list)
@@ -138,8 +141,15 @@ class World:
         common: dict[str, Any] = {"store": self.store, "clock": self.clock, "settings": self.settings}
         self.finish = FinishJob(dispatcher=self.dispatcher, **common)
         self.settle = SettleSegment(audio=self.audio, dispatcher=self.dispatcher, finish=self.finish, **common)
+        self.gate = VendorGate(policies=self.policies, vendors=self._vendor, settle=self.settle, **common)
         self.start = StartSegmentUseCase(
-            texts=self.texts, audio=self.audio, keys=self.keys, vendors=self._vendor, settle=self.settle, **common
+            texts=self.texts,
+            audio=self.audio,
+            keys=self.keys,
+            vendors=self._vendor,
+            settle=self.settle,
+            gate=self.gate,
+            **common,
         )
         self.check = CheckSegmentUseCase(keys=self.keys, vendors=self._vendor, settle=self.settle, **common)
         self.assemble = AssembleAudioUseCase(

@@ -12,6 +12,7 @@ from speech.errors import (
     UnsupportedOption,
     VendorAmbiguous,
     VendorError,
+    VendorGone,
     VendorMisbehaved,
     VendorQuotaExhausted,
     VendorRejected,
@@ -140,11 +141,18 @@ def test_c3_a_throttle_carries_the_delay_that_convai_asks_for(serve: Serve) -> N
     assert refused(server).retry_after == 42
 
 
-@pytest.mark.parametrize("body", [b"", b"   ", b"null", b'{"ERROR": "no"}', b"<!DOCTYPE html><p>", b"Internal error"])
+@pytest.mark.parametrize("body", [b"", b"   ", b"null", b'{"ERROR": "no"}', b"Internal error"])
 def test_c8_a_success_that_is_plainly_no_audio_is_never_returned_as_audio(serve: Serve, body: bytes) -> None:
     server = serve(answer(200, body, headers=[("Content-Type", "audio/wav")]))
 
     assert type(refused(server)) is VendorMisbehaved
+
+
+@pytest.mark.parametrize(
+    "reply", [answer(200, b"<!DOCTYPE html><p>"), answer(200, b" <HTML><p>Moved"), answer(410, b"Gone")]
+)
+def test_c20_a_web_page_in_the_place_of_the_api_is_no_vendor_any_more(serve: Serve, reply: bytes) -> None:
+    assert type(refused(serve(reply))) is VendorGone
 
 
 def test_c12_a_packed_answer_is_not_taken_for_audio(serve: Serve) -> None:

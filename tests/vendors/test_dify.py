@@ -284,7 +284,7 @@ def test_c6_a_provider_that_finds_the_text_too_long_may_have_it_in_pieces(serve:
     assert (caught.limit, caught.vendor_code) == (600, "invalid_param")
 
 
-@pytest.mark.parametrize("body", [b"null\n", b"null", b"", b"\n", b'{"code": "x"}', b"<!DOCTYPE html>"])
+@pytest.mark.parametrize("body", [b"null\n", b"null", b"", b"\n", b'{"code": "x"}'])
 def test_c8_a_success_without_audio_is_misbehaviour(serve: Serve, body: bytes) -> None:
     caught = refused(serve(answer(200, body, headers=[("Content-Type", "audio/mpeg")])))
 

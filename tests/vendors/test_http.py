@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from speech.egress import EgressRefused
-from speech.errors import VendorAmbiguous, VendorError, VendorMisbehaved, VendorUnavailable
+from speech.errors import VendorAmbiguous, VendorError, VendorGone, VendorMisbehaved, VendorUnavailable
 from speech.ports import WebhookSender
 from speech.vendors import http as http_module
 from speech.vendors.base import Reply, VendorHttp
@@ -287,13 +287,21 @@ def test_c1_a_refused_connection_means_that_nothing_was_sent(method: str) -> Non
 def test_c1_c20_a_name_without_address_means_that_nothing_was_sent() -> None:
     http = VendorClient("acme", "https://gone.test", resolve=no_name)
 
-    with pytest.raises(VendorUnavailable) as asked:
+    with pytest.raises(VendorGone) as asked:
         http.request("POST", "/", json={})
     with pytest.raises(VendorUnavailable) as fetched:
         http.fetch("https://gone.test/a.mp3")
 
-    assert not isinstance(asked.value, VendorAmbiguous)
+    assert asked.value.is_free
     assert not isinstance(fetched.value, VendorAmbiguous)
+
+
+def test_c1_a_resolver_that_may_know_better_later_is_no_verdict() -> None:
+    def busy(host: str, port: int) -> tuple[str, ...]:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    with pytest.raises(VendorUnavailable):
+        VendorClient("acme", "https://busy.test", resolve=busy).request("POST", "/", json={})
 
 
 def test_c1_a_failed_tls_handshake_means_that_nothing_was_sent(serve: Serve) -> None:

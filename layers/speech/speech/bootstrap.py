@@ -8,6 +8,7 @@ from speech.settings import Settings
 
 if TYPE_CHECKING:
     from speech.aws.clients import Clients
+    from speech.aws.dynamo import DynamoPolicies
     from speech.ports import (
         Cache,
         Clock,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from speech.usecases.start_segment import StartSegmentUseCase
     from speech.usecases.sweep import Sweep
     from speech.usecases.vendor_callback import VendorCallback
+    from speech.usecases.vendor_gate import VendorGate
     from speech.vendors.base import Vendor
     from speech.vendors.http import VendorClient
 
@@ -98,7 +100,7 @@ class Services:
     def store(self) -> "JobStore":
         from speech.aws.dynamo import DynamoJobStore
 
-        return DynamoJobStore(self._clients.dynamodb, self.settings.jobs_table)
+        return DynamoJobStore(self._clients.dynamodb, self.settings.jobs_table, policies=self._dynamo_policies)
 
     @cached_property
     def cache(self) -> "Cache":
@@ -106,8 +108,12 @@ class Services:
 
         return DynamoCache(self._clients.dynamodb, self.settings.jobs_table)
 
-    @cached_property
+    @property
     def policies(self) -> "Policies":
+        return self._dynamo_policies
+
+    @cached_property
+    def _dynamo_policies(self) -> "DynamoPolicies":
         from speech.aws.dynamo import DynamoPolicies
 
         return DynamoPolicies(self._clients.dynamodb, self.settings.jobs_table)
@@ -276,8 +282,23 @@ class Services:
         from speech.usecases.start_segment import StartSegmentUseCase
 
         return StartSegmentUseCase(
-            self.store, self.texts, self.audio, self.keys, self.clock, self.settings, self.vendor, self._settle
+            self.store,
+            self.texts,
+            self.audio,
+            self.keys,
+            self.clock,
+            self.settings,
+            self.vendor,
+            self._settle,
+            self._gate,
         )
+
+    @cached_property
+    def _gate(self) -> "VendorGate":
+        from speech.usecases.vendor_gate import VendorGate
+
+        ask = partial(self.vendor, seconds=QUESTION_SECONDS)
+        return VendorGate(self.store, self.policies, self.clock, self.settings, ask, self._settle)
 
     @cached_property
     def check_segment(self) -> "CheckSegmentUseCase":

@@ -270,6 +270,28 @@ class VendorMisbehaved(VendorError):
     retryable = True
 
 
+class VendorGone(VendorMisbehaved):
+    """There is nobody: no such name, an address given up for good, or a web page where an API was.
+
+    A page that came with a success may have been billed as well as audio; the others were not.
+    """
+
+    code = "vendor-gone"
+    title = "The vendor is no longer there"
+
+    @property
+    def is_free(self) -> bool:
+        return not 200 <= (self.vendor_status or 0) < 300
+
+
+class VendorRetired(VendorError):
+    """The operator has taken this vendor, engine or voice out of service: it is not asked at all."""
+
+    code = "vendor-retired"
+    title = "The vendor, its engine or the voice is retired"
+    status = 422
+
+
 class VendorQuotaExhausted(VendorError):
     """Somebody has to pay or raise a limit; the job waits until its deadline."""
 

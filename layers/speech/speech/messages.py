@@ -2,23 +2,25 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from speech.errors import InvalidRequest
 
-VERSION = 1
+READABLE = (1, 2)
 MAX_BYTES = 8 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Base of the envelopes. `v` grows when a field changes its meaning; the previous one stays readable."""
+    """Base of the envelopes. `v` grows with what a kind of message says; the previous one stays readable."""
+
+    version: ClassVar[int] = 1
 
     tenant: str
     job_id: str
 
     def to_json(self) -> str:
-        body = json.dumps({"v": VERSION, **asdict(self)}, separators=(",", ":"))
+        body = json.dumps({"v": self.version, **asdict(self)}, separators=(",", ":"))
         if len(body) > MAX_BYTES:
             raise ValueError(f"A message of {len(body)} bytes: it must carry ids only.")
         return body
@@ -28,7 +30,7 @@ class Message:
         """Raises InvalidRequest for anything that is not ours."""
         try:
             data: Any = json.loads(body)
-            if data.pop("v") != VERSION:
+            if data.pop("v") not in READABLE:
                 raise InvalidRequest("The message has a version this release does not know.")
             return cls(**data)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -37,9 +39,12 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class StartSegment(Message):
-    """Ask the vendor for one segment."""
+    """Ask the vendor for one segment. `vendor` is whose, so that its row is read with the segment's; new in 2."""
+
+    version: ClassVar[int] = 2
 
     segment: int
+    vendor: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from speech.errors import FieldError, InvalidRequest
+from speech.errors import FieldError, InvalidRequest, VendorRetired
 from speech.settings import Settings
 
 MAX_BYTES = 64 * 1024
@@ -152,13 +152,34 @@ def standing_of(
 
     A `retiring` whose date has come is returned as `retired`, with its date.
     """
-    keys = [vendor]
-    keys += [f"{vendor}/engine={options[name]}" for name in ENGINE_OPTIONS if options.get(name)]
+    return _worst(policy, settings, vendor, voice, options, now)[1]
+
+
+def require_in_service(
+    policy: Policy, settings: Settings, vendor: str, voice: str | None, options: Mapping[str, Any], now: int
+) -> None:
+    """Raises VendorRetired, naming what is retired and what to do."""
+    what, lifecycle = _worst(policy, settings, vendor, voice, options, now)
+    if lifecycle.standing is not Standing.RETIRED:
+        return
+    since = f" since {lifecycle.date}" if lifecycle.date else ""
+    detail = [f"{what} is retired{since}.", lifecycle.note, "Choose another: GET /v1/vendors lists who is in service."]
+    raise VendorRetired(" ".join(each for each in detail if each), vendor=vendor)
+
+
+def _worst(
+    policy: Policy, settings: Settings, vendor: str, voice: str | None, options: Mapping[str, Any], now: int
+) -> tuple[str, Lifecycle]:
+    """What stands worst of the vendor, the engine and the voice."""
+    keys = {vendor: f"The vendor {vendor}"}
+    for engine in (options[name] for name in ENGINE_OPTIONS if options.get(name)):
+        keys[f"{vendor}/engine={engine}"] = f"The engine {engine} of {vendor}"
     if voice is not None:
-        keys.append(f"{vendor}/voice={voice}")
+        keys[f"{vendor}/voice={voice}"] = f"This voice of {vendor}"
     built_in = {} if settings.base_urls.get(vendor) else BUILT_IN
-    known = [each for key in keys if (each := policy.lifecycle.get(key) or built_in.get(key)) is not None]
-    return max((_at(each, now) for each in known), key=lambda each: _ORDER.index(each.standing), default=Lifecycle())
+    known = ((what, policy.lifecycle.get(key) or built_in.get(key)) for key, what in keys.items())
+    standings = [(what, _at(each, now)) for what, each in known if each is not None]
+    return max(standings, key=lambda each: _ORDER.index(each[1].standing), default=(vendor, Lifecycle()))
 
 
 _ORDER = (Standing.ACTIVE, Standing.DEGRADED, Standing.RETIRING, Standing.RETIRED)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from speech.health import Health
 from speech.jobs import Job, Progress
 from speech.messages import AssembleAudio, CheckSegment, DeliverEvent, StartSegment
 from speech.policy import Policy
@@ -96,6 +97,20 @@ class JobStore(Protocol):
 
     def job_and_segment(self, tenant: str, job_id: str, index: int) -> tuple[Job | None, Segment | None]:
         """Both rows in one call."""
+        ...
+
+    def job_segment_and_health(
+        self, tenant: str, job_id: str, index: int, vendor: str
+    ) -> tuple[Job | None, Segment | None, Health]:
+        """Both rows and the vendor's, in one call."""
+        ...
+
+    def health(self, vendor: str) -> Health:
+        """How a vendor fares. One that was never written, or whose row is damaged, is well."""
+        ...
+
+    def save_health(self, health: Health) -> None:
+        """Write a vendor's row that still has revision `health.rev - 1`; the first one is 1."""
         ...
 
     def segments(self, tenant: str, job_id: str) -> Iterator[Segment]:

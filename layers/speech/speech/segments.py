@@ -111,6 +111,7 @@ class Segment:
     one may be called at the earliest, `due_at` when `sweep` takes an interest. `checks` counts what was
     asked of the vendor since it was called, `sends` how often `sweep` has sent this segment again.
     `hops` counts the messages that led from one call to the next without the sweep between them.
+    `promised_at` is the turn that the vendor's gate has kept for it.
     `index` is the row's name; the order of speech is that of `start`. `is_split`: cut anew, for its length.
     `reserved` is the most that its next call, or the one that is under way, may come to; None: not known.
     `take` is the narrator's, counted from 0: rows of another take than the job's are none of its speech.
@@ -137,6 +138,7 @@ class Segment:
     sends: int = 0
     hops: int = 0
     is_split: bool = False
+    promised_at: int | None = None
     audio: SegmentAudio | None = None
     problem: dict[str, Any] | None = None
     reserved: float | None = None
@@ -207,6 +209,7 @@ def claim(segment: Segment, *, now: int, lease_ms: int, vendor: str | None = Non
         due_at=now + lease_ms,
         vendor_job_id=None,
         not_before=None,
+        promised_at=None,
         problem=None,
         checks=0,
         sends=0,
@@ -251,6 +254,24 @@ def postpone(
         checks=segment.checks + (1 if checked else 0),
         sends=segment.sends + (1 if sent else 0),
         hops=0 if sent else segment.hops,
+        problem=problem if problem is not None else segment.problem,
+    )
+
+
+def hold(
+    segment: Segment, *, not_before: int, due_at: int, promised_at: int | None, problem: dict[str, Any] | None
+) -> Segment:
+    """Stay pending until the vendor's gate lets it in. Nothing was called."""
+    if segment.status is not SegmentStatus.PENDING:
+        raise IllegalTransition(f"A {segment.status} segment does not wait for its turn.")
+    return replace(
+        segment,
+        rev=segment.rev + 1,
+        not_before=not_before,
+        due_at=due_at,
+        promised_at=promised_at,
+        hops=segment.hops + 1,
+        sends=0,
         problem=problem if problem is not None else segment.problem,
     )
 

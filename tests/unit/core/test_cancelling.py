@@ -2,11 +2,13 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from speech import jobs, segments
 from speech.errors import IllegalTransition, StoreUnavailable, VendorUnavailable
+from speech.health import Health
 from speech.jobs import JobStatus
 from speech.messages import CheckSegment, DeliverEvent, StartSegment
 from speech.segments import Outcome, Segment, SegmentStatus
@@ -166,16 +168,16 @@ def test_d10_a_vendor_that_is_done_after_the_deadline_changes_nothing() -> None:
 def test_i11_a_worker_that_read_the_job_before_it_was_cancelled_claims_nothing_after_it() -> None:
     world = World()
     job = world.a_synthesizing_job(SENTENCE)
-    read = world.store.job_and_segment
+    read = world.store.job_segment_and_health
     cancels = [world.cancel]
 
-    def cancelled_after_it_was_read(tenant: str, job_id: str, index: int) -> tuple[jobs.Job | None, Segment | None]:
-        both = read(tenant, job_id, index)
+    def cancelled_after_it_was_read(*which: Any, **named: Any) -> tuple[jobs.Job | None, Segment | None, Health]:
+        rows = read(*which, **named)
         if cancels:
             cancels.pop()(job)
-        return both
+        return rows
 
-    world.store.job_and_segment = cancelled_after_it_was_read  # type: ignore[method-assign]  # between read and claim
+    world.store.job_segment_and_health = cancelled_after_it_was_read  # type: ignore[method-assign]  # between read and claim
 
     world.start(StartSegment(job.tenant, job.id, 0))
 

@@ -57,7 +57,7 @@ def test_a_short_text_is_one_job_with_one_segment_on_its_way() -> None:
     assert (segment.status, segment.start, segment.end, segment.characters) == (SegmentStatus.PENDING, 0, 12, 12)
     assert segment.due_at == NOW + LEASE_MS
     assert edge.texts.texts["default", job.text_id] == b"Hello there."
-    assert edge.dispatcher.on("voiceai") == [StartSegment("default", job.id, segment=0)]
+    assert edge.dispatcher.on("voiceai") == [StartSegment("default", job.id, segment=0, vendor="voiceai")]
     assert edge.store.get("default", job.id) == job
 
 

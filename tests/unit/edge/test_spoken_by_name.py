@@ -44,7 +44,7 @@ def test_a_message_needs_no_text_and_is_one_segment_of_no_characters() -> None:
     [segment] = edge.store.segments("default", job.id)
     assert (job.status, job.characters, job.segments_total) == (JobStatus.SYNTHESIZING, None, 1)
     assert (segment.start, segment.end, segment.characters) == (0, 0, 0)
-    assert edge.dispatcher.on("dify") == [StartSegment("default", job.id, segment=0)]
+    assert edge.dispatcher.on("dify") == [StartSegment("default", job.id, segment=0, vendor="dify")]
     assert job.spec is not None
     assert job.spec.vendor_options == {"message_id": MESSAGE}
 

@@ -15,6 +15,7 @@ from speech.aws.clock import SystemClock
 from speech.aws.faults import code_of, is_conflict, translated
 from speech.aws.rows import Row, decode, encode
 from speech.errors import CorruptRow, InvalidRequest, OverBudget, StaleWrite, StoreUnavailable
+from speech.health import Health
 from speech.jobs import Job, Progress
 from speech.observability import count, logger
 from speech.policy import Policy
@@ -65,25 +66,40 @@ def _api_key_key(tenant: str, key_id: str) -> _Key:
     return {"pk": {"S": f"{tenant}#key#{key_id}"}, "sk": {"S": "key"}}
 
 
+def _health_key(vendor: str) -> _Key:
+    return {"pk": {"S": f"{TENANT}#vendor#{vendor}"}, "sk": {"S": "health"}}
+
+
 def _cache_key(tenant: str, name: str, part: int) -> _Key:
     return {"pk": {"S": f"{tenant}#cache#{name}"}, "sk": {"S": f"part#{part:03d}"}}
 
 
-def _key_of(entity: Job | Segment | Delivery) -> _Key:
+def _key_of(entity: Job | Segment | Delivery | Health) -> _Key:
     if isinstance(entity, Job):
         return _job_key(entity.tenant, entity.id)
     if isinstance(entity, Segment):
         return _segment_key(entity.tenant, entity.job_id, entity.index)
+    if isinstance(entity, Health):
+        return _health_key(entity.vendor)
     return _job_key(entity.tenant, entity.job_id, "delivery")
 
 
 class DynamoJobStore:
     """A write carries a random `write_id`: when its answer is lost, the row itself says whether it was ours."""
 
-    def __init__(self, client: "DynamoDBClient", table: str, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        *,
+        clock: Clock | None = None,
+        policies: "DynamoPolicies | None" = None,
+    ) -> None:
+        """`policies` whose row is read along with others when it is to be read again: a call less."""
         self._client = client
         self._table = table
         self._clock = clock or SystemClock()
+        self._policies = policies
 
     def create(
         self, job: Job, segments: Sequence[Segment] = (), *, delivery: Delivery | None = None, committed: int = 0
@@ -129,6 +145,23 @@ class DynamoJobStore:
     def job_and_segment(self, tenant: str, job_id: str, index: int) -> tuple[Job | None, Segment | None]:
         job, segment = self._both(_job_key(tenant, job_id), _segment_key(tenant, job_id, index))
         return _decoded(Job, job), _decoded(Segment, segment)
+
+    def job_segment_and_health(
+        self, tenant: str, job_id: str, index: int, vendor: str
+    ) -> tuple[Job | None, Segment | None, Health]:
+        keys = [_job_key(tenant, job_id), _segment_key(tenant, job_id, index), _health_key(vendor)]
+        with_policy = self._policies is not None and self._policies.is_old()
+        rows = {_name_of(row): row for row in self._batch_get([*keys, *([POLICY_KEY] if with_policy else [])])}
+        if self._policies is not None and with_policy:
+            self._policies.take(rows.get(_name_of(POLICY_KEY)))
+        job, segment, health = (rows.get(_name_of(key)) for key in keys)
+        return _decoded(Job, job), _decoded(Segment, segment), _health_of(vendor, health)
+
+    def health(self, vendor: str) -> Health:
+        return _health_of(vendor, self._get(_health_key(vendor)))
+
+    def save_health(self, health: Health) -> None:
+        self._replace(health)
 
     def segments(self, tenant: str, job_id: str) -> Iterator[Segment]:
         for row in self._query(
@@ -269,10 +302,11 @@ class DynamoJobStore:
 
     # --- One row -----------------------------------------------------------------------------
 
-    def _row(self, entity: Job | Segment | Delivery, write_id: str) -> Row:
+    def _row(self, entity: Job | Segment | Delivery | Health, write_id: str) -> Row:
         key = _key_of(entity)
-        row = key | encode(entity) | {"write_id": {"S": write_id}, "expires_at": self._expires(entity.due_at)}
-        if entity.due_at is not None:
+        due_at = None if isinstance(entity, Health) else entity.due_at
+        row = key | encode(entity) | {"write_id": {"S": write_id}, "expires_at": self._expires(due_at)}
+        if due_at is not None:
             shard = zlib.crc32((key["pk"]["S"] + key["sk"]["S"]).encode()) % DUE_SHARDS
             row["due_shard"] = {"S": str(shard)}
         return row
@@ -284,8 +318,8 @@ class DynamoJobStore:
         with translated():
             return self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
 
-    def _replace(self, entity: Job | Segment | Delivery) -> None:
-        """Put an entity in the place of its previous revision."""
+    def _replace(self, entity: Job | Segment | Delivery | Health) -> None:
+        """Put an entity in the place of its previous revision. Only of a vendor there may have been none."""
         write_id = _new_write_id()
         row = self._row(entity, write_id)
         try:
@@ -293,7 +327,7 @@ class DynamoJobStore:
                 self._client.put_item(
                     TableName=self._table,
                     Item=row,
-                    **_follows(entity.rev),
+                    **(_UNWRITTEN if entity.rev == 1 else _follows(entity.rev)),
                 )
         except ClientError as error:
             if code_of(error) != _REFUSED:
@@ -479,9 +513,13 @@ class DynamoPolicies:
         self._read_at: int | None = None
 
     def policy(self) -> Policy:
-        if self._read_at is None or not 0 <= self._clock.now() - self._read_at < POLICY_MAX_AGE_MS:
+        if self.is_old():
             self._read()
         return self._policy
+
+    def is_old(self) -> bool:
+        """Whether its row is to be read again."""
+        return self._read_at is None or not 0 <= self._clock.now() - self._read_at < POLICY_MAX_AGE_MS
 
     def put(self, policy: Policy) -> None:
         body = json.dumps(policy.to_json(), separators=(",", ":"))
@@ -492,16 +530,19 @@ class DynamoPolicies:
     def _read(self) -> None:
         try:
             with translated():
-                row = self._client.get_item(TableName=self._table, Key=POLICY_KEY).get("Item", {})
-            self._take(row)
+                row = self._client.get_item(TableName=self._table, Key=POLICY_KEY).get("Item")
         except (StoreUnavailable, ClientError):
             count("PolicyUnreadable")
             logger.warning("policy not read; the last one stays in force")
-        # Also after a failure: a table that is busy is not asked again by every event.
-        self._read_at = self._clock.now()
+            # A table that is busy is not asked again by every event.
+            self._read_at = self._clock.now()
+        else:
+            self.take(row)
 
-    def _take(self, row: Mapping[str, Any]) -> None:
-        body = row.get("policy", {}).get("S", "{}")
+    def take(self, row: Mapping[str, Any] | None) -> None:
+        """What was read of its row just now."""
+        self._read_at = self._clock.now()
+        body = (row or {}).get("policy", {}).get("S", "{}")
         if body == self._body:
             return
         try:
@@ -517,6 +558,9 @@ _ABSENT: Mapping[str, Any] = {
     "ConditionExpression": "attribute_not_exists(pk)",
     "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
 }
+
+
+_UNWRITTEN: Mapping[str, Any] = {**_ABSENT, "ConditionExpression": "attribute_not_exists(rev)"}
 
 
 def _follows(rev: int) -> Mapping[str, Any]:
@@ -564,6 +608,21 @@ def _of_take(counter: str, take: int) -> str:
 def _progress(row: Mapping[str, Any], take: int) -> Progress:
     own = {name: row[_of_take(name, take)] for name in ("stored", "failed") if _of_take(name, take) in row}
     return decode(Progress, {name: row[name] for name in ("calls", "committed") if name in row} | own)
+
+
+def _health_of(vendor: str, row: Mapping[str, Any] | None) -> Health:
+    """A row that cannot be understood must stop nobody: it is as good as none, but for its revision."""
+    if row is None:
+        return Health(vendor)
+    try:
+        return decode(Health, row)
+    except CorruptRow:
+        count("HealthUnreadable")
+        return Health(vendor, rev=int(row.get("rev", {}).get("N", 0)))
+
+
+def _name_of(row: Mapping[str, Any]) -> str:
+    return f"{row['pk']['S']} {row['sk']['S']}"
 
 
 def _due(row: Mapping[str, Any]) -> Due | None:

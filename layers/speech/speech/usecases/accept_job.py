@@ -278,7 +278,9 @@ class AcceptJob:
         return begun
 
     def _send(self, job: Job, spec: Spec, rows: Sequence[Segment]) -> None:
-        messages = [StartSegment(tenant=job.tenant, job_id=job.id, segment=row.index) for row in rows]
+        messages = [
+            StartSegment(tenant=job.tenant, job_id=job.id, segment=row.index, vendor=spec.vendor) for row in rows
+        ]
         with suppress(StoreUnavailable):  # the rows come due, and the sweep sends them
             self.dispatcher.start(spec.vendor, messages)
 

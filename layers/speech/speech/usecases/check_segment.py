@@ -10,6 +10,7 @@ from speech.errors import (
     UnusableAudio,
     VendorAmbiguous,
     VendorError,
+    VendorGone,
     VendorMisbehaved,
     VendorThrottled,
     VendorUnauthorized,
@@ -21,7 +22,8 @@ from speech.ports import Clock, JobStore, Keys
 from speech.segments import Outcome, Segment, SegmentStatus
 from speech.settings import Settings
 from speech.usecases.settle_segment import SettleSegment
-from speech.usecases.start_segment import VendorSource, callback_address
+from speech.usecases.start_segment import callback_address
+from speech.usecases.vendor_source import VendorSource
 from speech.vendors.base import AudioReady, StillWorking, Vendor
 
 CHECK_AFTER_SECONDS = 5.0
@@ -62,6 +64,10 @@ class CheckSegmentUseCase:
                     self.settle.not_yet(segment, check_after=outcome.check_after, delayed=True)
                 return
             self.settle.audio_ready(job, segment, outcome)
+        except VendorGone as error:
+            # Its job is paid for: it may still be there when the vendor is again.
+            problem = problems.problem_from(error, job_id=job.id)
+            self.settle.not_yet(segment, check_after=60.0, delayed=True, problem=problem)
         except (UnusableAudio, VendorMisbehaved) as error:
             self._bad_audio(job, segment, error)
         except (VendorThrottled, VendorUnauthorized) as error:

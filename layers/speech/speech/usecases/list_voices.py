@@ -21,7 +21,7 @@ from speech.observability import count
 from speech.ports import Cache
 from speech.settings import BadSettings, Settings
 from speech.usecases.accept_job import VendorRules
-from speech.usecases.start_segment import VendorSource
+from speech.usecases.vendor_source import VendorSource
 from speech.vendors.base import Vendor
 
 KEPT_SECONDS = 3_600

@@ -7,7 +7,7 @@ from speech.errors import NotFound
 from speech.usecases.accept_job import VendorRules
 from speech.usecases.list_vendors import ListVendors
 from speech.usecases.list_voices import asked
-from speech.usecases.start_segment import VendorSource
+from speech.usecases.vendor_source import VendorSource
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from speech.errors import (
     UnusableAudio,
     VendorAmbiguous,
     VendorError,
+    VendorGone,
     VendorMisbehaved,
     VendorQuotaExhausted,
     VendorTextTooLong,
@@ -88,6 +89,8 @@ class _Bill:
     def of(cls, error: SpeechError, job: Job, segment: Segment) -> "_Bill":
         if isinstance(error, VendorAmbiguous):
             outcome = Outcome.AMBIGUOUS
+        elif isinstance(error, VendorGone) and error.is_free and segment.vendor_job_id is None:
+            outcome = Outcome.RELEASED
         elif isinstance(error, UnusableAudio | VendorMisbehaved) or segment.vendor_job_id is not None:
             # A job that the vendor had taken on counts as bought, however it ends: no document says otherwise.
             outcome = Outcome.SETTLED
@@ -206,6 +209,26 @@ class SettleSegment:
         else:
             self._fail(job, segment, problem, bill)
 
+    def not_called(self, job: Job, segment: Segment, error: VendorError) -> None:
+        """The vendor is not to be asked at all, and no waiting helps: the pending segment fails."""
+        self._note(segment, error)
+        self._fail(job, segment, problems.problem_from(error, job_id=job.id), _Bill(Outcome.RELEASED))
+
+    def wait_for_turn(
+        self, job: Job, segment: Segment, wait: float, *, is_promised: bool, problem: problems.Problem | None
+    ) -> None:
+        """Stay pending for `wait` seconds: the vendor's gate lets it in no sooner. Nothing was called."""
+        not_before = self._after(wait)
+        held = segments.hold(
+            segment,
+            not_before=not_before,
+            due_at=self._overdue(segment, wait),
+            promised_at=not_before if is_promised else None,
+            problem=problem,
+        )
+        self.store.save_segment(held)
+        self._send_again(job, held, wait)
+
     def too_long(self, job: Job, segment: Segment, text: str, error: VendorTextTooLong) -> None:
         """The vendor's real limit is lower than documented: cut this segment anew, once."""
         count("SegmentsSplit")
@@ -287,7 +310,7 @@ class SettleSegment:
     def send_start(self, job: Job, segment: Segment, *, delay: float) -> None:
         if job.spec is None:
             return
-        message = StartSegment(tenant=segment.tenant, job_id=segment.job_id, segment=segment.index)
+        message = StartSegment(segment.tenant, segment.job_id, segment.index, vendor=job.spec.vendor)
         self.dispatcher.start(job.spec.vendor, [message], delay=delay)
 
     def _call_later(self, job: Job, segment: Segment, problem: problems.Problem, wait: float) -> None:

@@ -1,7 +1,6 @@
 """Ask a vendor to speak one segment. Called for every message on a synthesis queue."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from speech import problems, segments
 from speech.callbacks import callback_url
@@ -15,6 +14,7 @@ from speech.errors import (
     VendorTextTooLong,
     VendorUnauthorized,
 )
+from speech.health import Health
 from speech.jobs import Job, JobStatus, Spec
 from speech.messages import StartSegment
 from speech.observability import count, logger
@@ -22,16 +22,12 @@ from speech.ports import Clock, JobStore, Keys, SegmentStore, TextStore
 from speech.segments import Segment, SegmentStatus
 from speech.settings import Settings
 from speech.usecases.settle_segment import SettleSegment
+from speech.usecases.vendor_gate import VendorGate
+from speech.usecases.vendor_source import VendorSource
 from speech.vendors.base import AudioReady, Delivery, StillWorking, SynthesisRequest, Vendor
 
 RECONCILE_AFTER_SECONDS = 5.0
 """How long to give a vendor to list a job whose create answer was lost."""
-
-
-class VendorSource(Protocol):
-    def __call__(self, name: str, *, fresh_keys: bool = False) -> Vendor:
-        """The adapter of a vendor, with its keys; read anew on request."""
-        ...
 
 
 def callback_address(key: bytes, settings: Settings, job: Job, segment: Segment, attempt: int) -> str:
@@ -63,9 +59,12 @@ class StartSegmentUseCase:
     settings: Settings
     vendors: VendorSource
     settle: SettleSegment
+    gate: VendorGate
 
     def __call__(self, message: StartSegment) -> None:
-        job, segment = self.store.job_and_segment(message.tenant, message.job_id, message.segment)
+        job, segment, health = self.store.job_segment_and_health(
+            message.tenant, message.job_id, message.segment, message.vendor
+        )
         if job is None or segment is None or job.spec is None:
             count("OrphanMessages")
             return
@@ -75,12 +74,12 @@ class StartSegmentUseCase:
         if now >= job.deadline_at or now < (segment.not_before or 0):
             return  # the sweep ends it, or a later message is on its way
         try:
-            self._start(job, job.spec, segment)
+            self._start(job, job.spec, segment, health)
         except StaleWrite:
             # Another delivery of this message was faster, or took over; the row is its to move.
             logger.info("segment already taken", extra={"job_id": job.id, "segment": segment.index})
 
-    def _start(self, job: Job, spec: Spec, segment: Segment) -> None:
+    def _start(self, job: Job, spec: Spec, segment: Segment, health: Health) -> None:
         now = self.clock.now()
         known = self.audio.find_audio(segment.audio_key)
         if known is not None:
@@ -98,12 +97,20 @@ class StartSegmentUseCase:
         attempt = segment.calls + 1
         # Whatever can fail on our side fails before the attempt is written down: it would look like a lost call.
         address = callback_address(self.keys.signing_key(), self.settings, job, segment, attempt) if callbacks else None
-        calling = segments.claim(segment, now=now, lease_ms=int(self.settings.lease_seconds * 1000), vendor=spec.vendor)
-        self.store.save_segment(calling)
+        passage = self.gate.enter(job, spec, segment, health)
+        if passage is None:
+            return
+        lease_ms = int(self.settings.lease_seconds * 1000)
+        calling = segments.claim(segment, now=self.clock.now(), lease_ms=lease_ms, vendor=spec.vendor)
+        try:
+            self.store.save_segment(calling)
+        except StaleWrite:
+            self.gate.give_back(passage)
+            raise
         if self.clock.now() >= (calling.lease_until or 0):
             raise StaleWrite("This worker stood still until its lease had ended: the call is somebody else's to make.")
         try:
-            outcome = self._call(vendor, spec, text, address)
+            outcome = self.gate.call(passage, lambda: self._call(vendor, spec, text, address))
         except VendorTextTooLong as error:
             self.settle.too_long(job, calling, text, error)
             return

@@ -8,6 +8,7 @@ from typing import Any
 
 from speech.errors import (
     VendorError,
+    VendorGone,
     VendorMisbehaved,
     VendorQuotaExhausted,
     VendorRejected,
@@ -25,6 +26,7 @@ STATUSES: Mapping[int, type[VendorError]] = {
     402: VendorQuotaExhausted,
     403: VendorUnauthorized,
     408: VendorUnavailable,
+    410: VendorGone,
     429: VendorThrottled,
 }
 """What a status means where the vendor's body says nothing better. 5xx and the rest: see `refusal`."""
@@ -86,18 +88,29 @@ def opens_like_text(body: bytes) -> bool:
     return True
 
 
-def audio(reply: Reply, *, vendor: str, title: str) -> bytes:
-    """The body of a success, unless it is plainly no audio. Raises VendorMisbehaved."""
+def is_page(reply: Reply) -> bool:
+    """Whether a success is a web page: what stands where an API was."""
+    head = reply.body[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    return reply.ok and head.startswith((b"<!doctype html", b"<html"))
+
+
+def audio(reply: Reply, *, vendor: str, title: str, is_file: bool = False) -> bytes:
+    """The body of a success, unless it is plainly no audio. Raises VendorMisbehaved, for a page VendorGone.
+
+    `is_file`: it comes from where results are kept, whose pages say nothing about the vendor's API.
+    """
     packed = reply.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")
     if packed:
         what = "a packed body, which was not asked for"  # never unpacked: it may be a bomb
     elif not reply.body.strip():
         what = "an empty body"
+    elif is_page(reply):
+        what = "a web page where audio belongs"
     elif opens_like_text(reply.body):
         what = "text where audio belongs"
     else:
         return reply.body
-    raise VendorMisbehaved(
+    raise (VendorGone if is_page(reply) and not is_file else VendorMisbehaved)(
         f"{title} answered {reply.status} with {what}.",
         vendor=vendor,
         vendor_status=reply.status,
@@ -242,7 +255,7 @@ _LANGUAGE = re.compile(r"[a-zA-Z]{2,8}(-[a-zA-Z0-9]{1,8}){0,4}", re.ASCII)
 
 def unreadable(reply: Reply, what: str, *, vendor: str, title: str) -> VendorMisbehaved:
     """A success that is not what its documents say."""
-    return VendorMisbehaved(
+    return (VendorGone if is_page(reply) else VendorMisbehaved)(
         f"{title} answered with {what} that cannot be read.",
         vendor=vendor,
         vendor_status=reply.status,

@@ -259,6 +259,16 @@ class Vendor(ABC):
         """
         raise UnsupportedOperation(f"{self.name} cannot say what a lost call did")
 
+    def probe(self) -> None:
+        """Ask something that costs nothing, to see whether the vendor is there for us. Raises VendorError.
+
+        Of a vendor that can be asked nothing, the next call itself will tell.
+        """
+        if self.capabilities.reports_credits:
+            self.credits_left()
+        elif self.capabilities.lists_voices:
+            self.voices()
+
     def voices(self) -> list[Voice]:
         """The voices a request may ask for, in the vendor's order. Costs nothing.
 

@@ -74,6 +74,15 @@ class Convai(Vendor):
             request_id=answers.request_id(reply),
         )
 
+    def probe(self) -> None:
+        """Whether somebody answers: the voice list needs a plan of its own, so that its refusal proves nothing."""
+        api_key = answers.key(self._keys, "CONVAI_API_KEY", vendor=self.name, title=TITLE)
+        reply = self._http.request("GET", "/tts/get_available_voices", headers={"CONVAI-API-KEY": api_key})
+        if answers.is_page(reply):
+            raise answers.unreadable(reply, "a list of voices", vendor=self.name, title=TITLE)
+        if not reply.ok and reply.status not in (401, 403):
+            raise self._refusal(reply, secrets=(api_key,))
+
     def voices(self) -> list[Voice]:
         """The voices of the account, private ones too. Realtime voices are among them, and refused by `start`."""
         api_key = answers.key(self._keys, "CONVAI_API_KEY", vendor=self.name, title=TITLE)

@@ -161,6 +161,11 @@ class Creatify(Vendor):
             raise UnsupportedOperation(f"{TITLE} lists jobs without their callback address.")
         return None
 
+    def probe(self) -> None:
+        """What the account has left; if that is nothing, no job can be made."""
+        if self.credits_left() <= 0:
+            raise VendorQuotaExhausted(f"{TITLE} says that no credits are left.", vendor=self.name)
+
     def voices(self) -> list[Voice]:
         """Each voice in each of its accents: an accent is what a request asks for."""
         listed, reply = self._asked_freely("/api/voices/")
@@ -249,7 +254,7 @@ class Creatify(Vendor):
         if not reply.ok:
             return self._misbehaved(reply, "no file at the result's address")
         try:
-            return answers.audio(reply, vendor=self.name, title="Creatify's file store")
+            return answers.audio(reply, vendor=self.name, title="Creatify's file store", is_file=True)
         except VendorMisbehaved as error:
             return error
 
@@ -292,6 +297,8 @@ class Creatify(Vendor):
         statuses = dict(answers.STATUSES)
         if default in (VendorAmbiguous, VendorUnavailable):
             statuses.setdefault(reply.status, default)
+        if default is VendorJobExpired:
+            statuses[reply.status] = default  # it is the job that is gone, not the vendor
         body = answers.parsed(reply.body)
         message, fields = _message(body)
         refused = answers.refusal(

@@ -120,6 +120,15 @@ class Dify(Vendor):
             request_id=answers.request_id(reply),
         )
 
+    def probe(self) -> None:
+        """The app's parameters, with its key."""
+        api_key = answers.key(self._keys, "DIFY_API_KEY", vendor=self.name, title=TITLE)
+        reply = self._http.request("GET", "/parameters", headers={"Authorization": f"Bearer {api_key}"})
+        if not reply.ok:
+            raise self._refusal(reply, secrets=(api_key,))
+        if not isinstance(answers.parsed(reply.body), Mapping):
+            raise answers.unreadable(reply, "parameters", vendor=self.name, title=TITLE)
+
     def _default_voice(self, headers: Mapping[str, str]) -> str | None:
         """The app's own voice, as its parameters name it. Where they do not, Dify finds one by itself."""
         key = headers["Authorization"]

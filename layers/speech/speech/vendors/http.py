@@ -10,6 +10,7 @@ import copy
 import functools
 import ipaddress
 import json as jsonlib
+import socket
 import ssl
 import threading
 import time
@@ -22,7 +23,7 @@ import httpcore
 import httpx
 
 from speech import __version__, egress
-from speech.errors import VendorAmbiguous, VendorMisbehaved, VendorUnavailable
+from speech.errors import VendorAmbiguous, VendorError, VendorGone, VendorMisbehaved, VendorUnavailable
 from speech.vendors.answers import opens_like_text
 from speech.vendors.base import Conversation, Reply
 from speech.vendors.websocket import Sockets
@@ -34,6 +35,9 @@ KEEP_ALIVE_SECONDS = 4.0
 """Less than the 5 s after which common servers hang up: a request that meets the end of an old connection
 is lost, and nobody can say whether it was billed."""
 WEBHOOK_SECONDS = 15.0
+
+NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
+"""What the resolver says of a name that does not exist; whatever else it says may pass."""
 
 MAX_AUDIO = 64 * 1024 * 1024
 MAX_LIST = 16 * 1024 * 1024
@@ -48,6 +52,10 @@ _ends_at: contextvars.ContextVar[float] = contextvars.ContextVar("ends_at", defa
 
 class NotSent(Exception):
     """The request never left: no address, no connection, no TLS."""
+
+
+class _NoSuchName(httpcore.ConnectError):
+    """The name of the host does not exist, says whoever must know."""
 
 
 class NotAnswered(Exception):
@@ -144,7 +152,8 @@ class _Guard(httpcore.NetworkBackend):
         try:
             return egress.addresses(host, port, local=self._local, private=self._private, resolve=resolve)
         except OSError as error:
-            raise httpcore.ConnectError("no address") from error
+            nobody = isinstance(error, socket.gaierror) and error.errno in NO_SUCH_NAME
+            raise (_NoSuchName if nobody else httpcore.ConnectError)("no address") from error
 
 
 def _resolved_within(seconds: float, resolve: egress.Resolver, host: str, port: int) -> tuple[str, ...]:
@@ -415,7 +424,7 @@ class VendorClient:
             with _ending_in(self._seconds()), self._sockets.exchange(self._target(path), sent, keep) as socket:
                 yield socket
         except NotSent as error:
-            raise VendorUnavailable("The vendor could not be reached.", vendor=self._vendor) from error
+            raise self._unreached(error) from error
 
     def close(self) -> None:
         """Close every connection."""
@@ -426,6 +435,12 @@ class VendorClient:
     def _target(self, path: str) -> egress.Target:
         base = egress.parse(self._base_url, local=self._local)
         return egress.Target(base.scheme, base.host, base.port, base.path.rstrip("/") + path)
+
+    def _unreached(self, error: BaseException, *, is_api: bool = True) -> VendorError:
+        """Nobody there just now, or nobody of that name at all."""
+        if is_api and isinstance(error.__cause__, _NoSuchName):
+            return VendorGone("The vendor's address does not exist.", vendor=self._vendor)
+        return VendorUnavailable("The vendor could not be reached.", vendor=self._vendor)
 
     def _seconds(self) -> float:
         """How long the next exchange may take. Raises VendorUnavailable when its time is over."""
@@ -454,7 +469,7 @@ class VendorClient:
                 target, method, headers=headers, body=body, seconds=seconds, limit=limit, until=until
             )
         except NotSent as error:
-            raise VendorUnavailable("The vendor could not be reached.", vendor=self._vendor) from error
+            raise self._unreached(error, is_api=outbound is self._api) from error
         except NotAnswered as error:
             kind = VendorAmbiguous if ambiguous else VendorUnavailable
             raise kind("The vendor did not give a whole answer in time.", vendor=self._vendor) from error

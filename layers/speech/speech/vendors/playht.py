@@ -292,7 +292,7 @@ class PlayHt(Vendor):
             statuses = {429: VendorUnavailable, 408: VendorUnavailable}
             raise answers.refusal(reply, vendor=self.name, title=title, statuses=statuses, default=VendorMisbehaved)
         return AudioReady(
-            data=answers.audio(reply, vendor=self.name, title=title),
+            data=answers.audio(reply, vendor=self.name, title=title, is_file=True),
             media_type=reply.headers.get("content-type"),
             request_id=answers.request_id(told),
         )
@@ -331,6 +331,8 @@ class PlayHt(Vendor):
         statuses = dict(answers.STATUSES)
         if default is VendorUnavailable:
             statuses.setdefault(reply.status, default)  # asking again costs nothing, giving up costs the job
+        if default is VendorJobExpired:
+            statuses[reply.status] = default  # it is the job that is gone, not the vendor
         refused = answers.refusal(
             reply,
             vendor=self.name,
