@@ -31,7 +31,7 @@ INIT_SECONDS = 10.0
 CONCURRENCY = 10
 """How many processes a function may have, unless its queues together ask for more."""
 
-IDLE_SECONDS = 30.0
+IDLE_SECONDS = 60.0
 """How long a process waits for more to do. The newest of a function stays, so that a lone call is a warm one."""
 
 

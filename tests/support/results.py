@@ -118,7 +118,7 @@ def _check_manifest(manifest: Mapping[str, Any], job: Mapping[str, Any], seconds
     assert manifest["job"]["audio"]["url"] is None
     assert manifest["job"]["subtitles"] is None
     assert manifest["audio"]["sample_rate"] == rate
-    assert "interpolated" in manifest["subtitles"]["alignment"]
+    assert "exact at the edges of segments" in manifest["subtitles"]["alignment"]
     assert isinstance(manifest["pauses"], list)
     assert abs(manifest["segments"][-1]["end"] - seconds) < 0.001
 
