@@ -10,6 +10,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
+SCANNERS := $(VENV)/scanners
 RUN = PYTHONPATH='$(CURDIR)/layers/speech' $(BIN)/python -m
 INSTALL = $(BIN)/python -m pip install --quiet --no-input --no-deps --require-hashes
 
@@ -48,13 +49,15 @@ live: $(VENV)/dev ## ask a real vendor, with your keys, after a warning: VENDOR=
 	@$(RUN) local.live
 
 .PHONY: check
-check: $(VENV)/dev ## lint, types, imports, template, generated docs, build
+check: $(VENV)/dev $(VENV)/scan ## lint, types, imports, template, generated docs, build
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(SCANNERS)/bin/bandit --quiet --recursive --severity-level medium layers functions local bench docs
 	$(BIN)/mypy
 	PYTHONPATH=layers/speech $(BIN)/lint-imports
 	$(BIN)/sam validate --lint --region $(REGION)
 	$(RUN) tests.template.check
+	$(RUN) tests.template.scan $(SCANNERS)/bin/checkov
 	$(RUN) tests.template.permissions --check
 	$(RUN) docs.generate_vendor_matrix --check
 	$(SAM_BUILD)
@@ -63,6 +66,11 @@ check: $(VENV)/dev ## lint, types, imports, template, generated docs, build
 .PHONY: prove
 prove: $(VENV)/dev ## every promise at full count, and write docs/guarantees.md: ONLY=name
 	@$(RUN) tests.prove $(ONLY)
+
+.PHONY: audit
+audit: $(VENV)/scan ## ask the network for known holes in all that is locked
+	$(SCANNERS)/bin/pip-audit --strict --disable-pip --require-hashes $(LOCKS:%=-r %)
+LOCKS := layers/speech/requirements.txt requirements/dev.txt requirements/local.txt requirements/scan.txt
 
 .PHONY: bench
 bench: $(VENV)/dev ## measure, and write docs/benchmarks.md
@@ -109,6 +117,7 @@ format: $(VENV)/dev ## lay out the code
 lock: ## resolve requirements/*.in anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/dev.in -o requirements/dev.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -c requirements/dev.txt requirements/local.in -o requirements/local.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/scan.in -o requirements/scan.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -c requirements/dev.txt layers/speech/requirements.in -o layers/speech/requirements.txt
 
 .PHONY: clean
@@ -131,4 +140,11 @@ $(VENV)/dev: requirements/dev.txt | $(BIN)/python
 	@awk '/^[a-z]/ {wanted = /^setuptools==/} wanted' $< > '$(VENV)/setuptools.txt'
 	@$(INSTALL) --only-binary=:all: -r '$(VENV)/setuptools.txt' # what has no wheel is built by the locked setuptools, no other
 	@$(INSTALL) --use-pep517 --no-build-isolation -r $<
+	@touch $@
+
+# The scanners stand apart: checkov pins what we use too, boto3 for one, and pins it low.
+$(VENV)/scan: requirements/scan.txt | $(BIN)/python
+	@echo "installing the scanners"
+	@$(BIN)/python -m venv '$(SCANNERS)'
+	@$(SCANNERS)/bin/python -m pip install --quiet --no-input --no-compile --no-deps --require-hashes --only-binary=:all: -r $<
 	@touch $@

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -142,3 +143,53 @@ def test_whoever_silences_a_checker_says_why() -> None:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         if path != Path(__file__) and (found := silenced.search(line)) and not reason.fullmatch(found["rest"])
     ] == []
+
+
+SECRETS = re.compile(
+    r"""
+    (?<![A-Za-z0-9])(AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])          # AWS
+    | -----BEGIN[ A-Z]*PRIVATE[ ]KEY-----\s+[A-Za-z0-9+/]{20}
+    | (?<![A-Za-z0-9])(ghp|gho|ghs|github_pat|glpat|xox[abpr]|npm|pypi)[_-][A-Za-z0-9_-]{20,}
+    | (?<![A-Za-z0-9])(sk|rk|pk)[_-](live|proj|ant)?[_-]?[A-Za-z0-9]{24,}
+    | eyJ[A-Za-z0-9_-]{15,}\.eyJ[A-Za-z0-9_-]{15,}                    # JSON Web Tokens
+    | (?<![A-Za-z0-9])vk_[0-9a-f]{32,}                               # Voice.ai
+    | (?<![A-Za-z0-9])app-[A-Za-z0-9]{24}(?![A-Za-z0-9])             # Dify
+    | (?<![A-Za-z0-9])tts_[a-z]+_[0-9a-f]{16}_[A-Za-z0-9_-]{32,}     # our own
+    | whsec_[A-Za-z0-9+/=]{40,}
+    """,
+    re.VERBOSE,
+)
+"""What keys look like that somebody has given out. Locks are not read: they are hashes."""
+
+
+def tracked() -> list[Path]:
+    """Every file of the repository that is text."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    return [ROOT / name for name in listed.split("\0") if name and not name.endswith("requirements.txt")]
+
+
+def test_t7_no_secret_lies_in_the_repository() -> None:
+    found = []
+    for path in tracked():
+        if not path.is_file() or path.stat().st_size > 2_000_000 or path.parent.name == "requirements":
+            continue
+        text = path.read_bytes().decode("utf-8", "replace")
+        found += [f"{path.relative_to(ROOT)}: {match[0][:12]}…" for match in SECRETS.finditer(text)]
+
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "AKIA" + "ABCDEFGH23456789",
+        "-----BEGIN RSA " + "PRIVATE KEY-----\n" + "MIIEowIBAAKCAQEA" * 2,
+        "ghp_" + "a1B2" * 9,
+        "sk-proj-" + "a1B2" * 8,
+        "eyJhbGciOiJIUzI1NiJ9.".replace(".", "AAAA.") + "eyJzdWIiOiIxMjM0NTY3ODkwIn0",
+        "tts_prod_0123456789abcdef_" + "a1B2" * 10,
+        "vk_" + "0a1b" * 10,
+    ],
+)
+def test_a_secret_would_be_noticed(secret: str) -> None:
+    assert SECRETS.search(f'KEY = "{secret}"')
