@@ -15,6 +15,7 @@ from speech.segments import Segment, SegmentStatus
 from speech.settings import TENANT, Settings
 from speech.usecases.assemble_audio import AssembleAudioUseCase
 from speech.usecases.cancel_job import CancelJob
+from speech.usecases.change_narrator import ChangeNarrator
 from speech.usecases.check_segment import CheckSegmentUseCase
 from speech.usecases.close_failed_job import CloseFailedJob
 from speech.usecases.deliver_event import DeliverEventUseCase
@@ -115,7 +116,7 @@ VendorMaker = Callable[[], Vendor]
 class World:
     """`run` takes what is due from the queues until nothing is left that is due.
 
-    `adapter` makes a real vendor in the scripted one's place.
+    `adapter` makes a real vendor in the scripted one's place; `others` are further ones, by their names.
     """
 
     vendor: ScriptedVendor = field(default_factory=ScriptedVendor)
@@ -132,6 +133,7 @@ class World:
     bus: FakeEventBus = field(default_factory=FakeEventBus)
     webhooks: FakeWebhookSender = field(default_factory=FakeWebhookSender)
     policies: FakePolicies = field(default_factory=FakePolicies)
+    others: dict[str, ScriptedVendor] = field(default_factory=dict)
     adapter: VendorMaker | None = None
     resumed: list[Job] = field(default_factory=list)
     waiting: list[tuple[int, Sent]] = field(default_factory=list)
@@ -140,7 +142,17 @@ class World:
     def __post_init__(self) -> None:
         common: dict[str, Any] = {"store": self.store, "clock": self.clock, "settings": self.settings}
         self.finish = FinishJob(dispatcher=self.dispatcher, **common)
-        self.settle = SettleSegment(audio=self.audio, dispatcher=self.dispatcher, finish=self.finish, **common)
+        self.change = ChangeNarrator(
+            texts=self.texts,
+            dispatcher=self.dispatcher,
+            finish=self.finish,
+            capabilities=lambda name: self._vendor(name).capabilities,
+            policies=self.policies,
+            **common,
+        )
+        self.settle = SettleSegment(
+            audio=self.audio, dispatcher=self.dispatcher, finish=self.finish, change=self.change, **common
+        )
         self.gate = VendorGate(policies=self.policies, vendors=self._vendor, settle=self.settle, **common)
         self.start = StartSegmentUseCase(
             texts=self.texts,
@@ -162,7 +174,7 @@ class World:
             settle=self.settle,
             finish=self.finish,
             resume=self.resumed.append,
-            capabilities=lambda _: self._vendor("").capabilities,
+            capabilities=lambda name: self._vendor(name).capabilities,
             **common,
         )
         self.cancel = CancelJob(self.store, self.finish)
@@ -176,7 +188,7 @@ class World:
 
     def _vendor(self, name: str, *, fresh_keys: bool = False) -> Vendor:
         self.fresh_keys += fresh_keys
-        return self.adapter() if self.adapter else self.vendor
+        return self.adapter() if self.adapter else self.others.get(name, self.vendor)
 
     def a_synthesizing_job(self, *texts: str, **changes: Any) -> Job:
         """A job whose segments are pending and whose messages are on their queue."""

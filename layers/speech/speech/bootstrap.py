@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from speech.usecases.accept_job import AcceptJob
     from speech.usecases.assemble_audio import AssembleAudioUseCase
     from speech.usecases.cancel_job import CancelJob
+    from speech.usecases.change_narrator import ChangeNarrator
     from speech.usecases.check_api_key import CheckApiKey
     from speech.usecases.check_segment import CheckSegmentUseCase
     from speech.usecases.close_failed_job import CloseFailedJob
@@ -275,7 +276,25 @@ class Services:
     def _settle(self) -> "SettleSegment":
         from speech.usecases.settle_segment import SettleSegment
 
-        return SettleSegment(self.store, self.audio, self.dispatcher, self.clock, self.settings, self._finish)
+        return SettleSegment(
+            self.store, self.audio, self.dispatcher, self.clock, self.settings, self._finish, self._change
+        )
+
+    @cached_property
+    def _change(self) -> "ChangeNarrator":
+        from speech.usecases.change_narrator import ChangeNarrator
+        from speech.vendors import capabilities
+
+        return ChangeNarrator(
+            self.store,
+            self.texts,
+            self.dispatcher,
+            self.clock,
+            self.settings,
+            self._finish,
+            capabilities,
+            self.policies,
+        )
 
     @cached_property
     def start_segment(self) -> "StartSegmentUseCase":

@@ -150,6 +150,17 @@ class JobEnded(SpeechError):
         super().__init__("The job ended before the vendor's answer was known.")
 
 
+class NarratorChanged(SpeechError):
+    """Why a segment was given up: another narrator speaks the job from its first word on."""
+
+    code = "narrator-changed"
+    title = "Another narrator speaks the job"
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__("Another narrator took over before the vendor's answer was known.")
+
+
 class ProcessingFailed(SpeechError):
     code = "processing-failed"
     title = "The job could not be processed"

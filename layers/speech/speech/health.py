@@ -46,6 +46,7 @@ GONE_TRIALS = 3
 """So many free questions that find nobody, and the vendor counts as gone for good."""
 
 GONE = "vendor-gone"
+NEEDS_A_PERSON = frozenset({"vendor-quota-exhausted", "vendor-unauthorized"})
 
 
 class Ending(StrEnum):
@@ -105,6 +106,11 @@ class Health:
     @property
     def is_open(self) -> bool:
         return self.open_since is not None
+
+    @property
+    def is_out_for_long(self) -> bool:
+        """Whether a job that somebody else may speak should not wait for this vendor."""
+        return self.is_open and (self.reason in NEEDS_A_PERSON or self.trials >= GONE_TRIALS)
 
     @property
     def is_gone(self) -> bool:

@@ -58,6 +58,26 @@ class Spec:
 
 
 @dataclass(frozen=True, slots=True)
+class Narrator:
+    """A voice that may speak the whole text, and what its vendor asked when the job was taken."""
+
+    vendor: str
+    voice: str | None = None
+    price: Price | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A narrator who gave up: why it was to speak, and the code of the problem that ended that."""
+
+    take: int
+    vendor: str
+    voice: str | None
+    why: str
+    ended_by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
     """What the vendor calls so far came to. Unknown is None and never shown as 0."""
 
@@ -99,6 +119,11 @@ class Job:
     `spec` is None only in a job that was refused before its options could be understood. `text_id` names
     the stored text by job and content: a request that loses the race for an identity harms nobody's text.
     `lease_token` is who assembles now, until `lease_until`. `price` is what its vendor asked when it was taken.
+
+    One narrator speaks the whole of it: take 0 is the first, take n the n-th of `fallback`, and `spec`, `price`
+    and `segments_total` are those of the take in force. `why` is why it speaks, `choice` how the first one was
+    found where that was left to us, `turns` are those who gave up before. `held`: the narrator in force has
+    given up for this problem; nothing more is asked of it, and what comes next waits for its last calls.
     """
 
     tenant: str
@@ -127,6 +152,16 @@ class Job:
     sends: int = 0
     price: Price | None = None
     max_cost: float | None = None
+    fallback: tuple[Narrator, ...] = ()
+    take: int = 0
+    why: str = ""
+    choice: dict[str, Any] | None = None
+    turns: tuple[Turn, ...] = ()
+    held: dict[str, Any] | None = None
+
+    @property
+    def may_change_narrator(self) -> bool:
+        return self.status is JobStatus.SYNTHESIZING and self.spec is not None and self.take < len(self.fallback)
 
     @property
     def budget(self) -> int | None:
@@ -166,6 +201,32 @@ def add_segments(job: Job, added: int) -> Job:
     if job.status is not JobStatus.SYNTHESIZING or job.segments_total is None:
         raise IllegalTransition(f"A {job.status} job takes no more segments.")
     return replace(job, rev=job.rev + 1, segments_total=job.segments_total + added)
+
+
+def hold(job: Job, problem: dict[str, Any], *, due_at: int) -> Job:
+    """Stay in synthesizing, but ask nothing more of this narrator, who has given up for this problem."""
+    if not job.may_change_narrator:
+        raise IllegalTransition("Nobody else may speak this job.")
+    return replace(job, rev=job.rev + 1, held=problem, due_at=min(due_at, job.deadline_at))
+
+
+def next_take(job: Job, take: int, *, now: int, due_at: int) -> Job:
+    """Stay in synthesizing with another narrator, from the first word on. Its segments are still to be planned."""
+    if not job.may_change_narrator or job.spec is None or not job.take < take <= len(job.fallback):
+        raise IllegalTransition("Nobody else may speak this job.")
+    narrator, code = job.fallback[take - 1], str((job.held or {}).get("code"))
+    return replace(
+        job,
+        rev=job.rev + 1,
+        updated_at=now,
+        take=take,
+        spec=replace(job.spec, vendor=narrator.vendor, voice=narrator.voice, vendor_options={}),
+        price=narrator.price,
+        why=f"in place of {job.spec.vendor}: {code}",
+        turns=(*job.turns, Turn(job.take, job.spec.vendor, job.spec.voice, job.why, code)),
+        held=None,
+        due_at=min(due_at, job.deadline_at),
+    )
 
 
 def lease_assembly(job: Job, *, token: str, now: int, lease_ms: int) -> Job:

@@ -75,7 +75,8 @@ def came_to(
 def committed(segment: Segment) -> int:
     """What this segment takes of its job's budget: what may have been billed, and the call that is meant or made."""
     spent = sum(millionths(each.amount) for each in segment.attempts if each.outcome and each.may_be_billed)
-    return spent if segment.is_terminal else spent + millionths(segment.reserved)
+    goes_on = not segment.is_terminal and segment.due_at is not None
+    return spent + millionths(segment.reserved) if goes_on else spent
 
 
 def millionths(amount: float | None) -> int:

@@ -132,6 +132,7 @@ class JobRequest(BaseModel):
     metadata: Annotated[dict[str, str], AfterValidator(_metadata)] | None = None
     webhook_url: Annotated[str, AfterValidator(_webhook_url)] | None = None
     vendor_options: dict[str, Any] | None = None
+    fallback: Annotated[list[Annotated[str, AfterValidator(_speaker)]], Field(max_length=MAX_SPEAKERS)] | None = None
     max_cost: Annotated[float, Field(gt=0, le=MAX_COST, allow_inf_nan=False)] | None = None
     request_id: RequestId | None = None
 

@@ -31,6 +31,10 @@ TRANSITIONS: dict[SegmentStatus, frozenset[SegmentStatus]] = {
 }
 
 
+TAKE = 100_000
+"""From here on are the indexes of the second narrator's segments, and so on: no take has as many."""
+
+
 class Outcome(StrEnum):
     """What became of one vendor call. `ambiguous`: it may have been billed and we cannot know."""
 

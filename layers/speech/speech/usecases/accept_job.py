@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from speech import jobs
@@ -21,19 +22,19 @@ from speech.errors import (
     StaleWrite,
     StoreUnavailable,
     TextTooLong,
-    UnsupportedOption,
 )
 from speech.ids import derived_job_id, new_job_id
 from speech.jobs import Cost, Job, JobStatus, Source, Spec
 from speech.messages import DeliverEvent, StartSegment
 from speech.observability import count
 from speech.ports import Clock, Delivery, Dispatcher, JobStore, Policies, TextStore
-from speech.prices import committed, dollars, price_of
+from speech.prices import committed, dollars
 from speech.problems import problem_from
 from speech.segments import Segment
 from speech.settings import TENANT, Settings
+from speech.usecases.cast_job import Cast, CastJob
 from speech.usecases.plan_segments import plan_segments, speaks_something_else
-from speech.vendors.base import Capabilities, Option
+from speech.vendors.base import Capabilities
 
 if TYPE_CHECKING:
     from speech.requests import JobRequest
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
 API = "api"
 UPLOAD = "upload"
 MESSAGE = "message"
-
-AUTO = "auto"
-"""The vendor that leaves the choice to the stack; the job records which one it was."""
 
 MAX_CHARACTERS = 1_000_000
 MAX_TEXT_BYTES = 4 * MAX_CHARACTERS
@@ -122,10 +120,11 @@ class AcceptJob:
         known = None if looked else self.find(arrival)
         if known is not None:
             return Accepted(known, created=False)
-        spec = self.resolve(request)
+        cast = self.resolve(request)
+        spec = cast.spec
         is_known = not speaks_something_else(spec)
         cleaned = _speakable(text) if is_known else ""
-        job = self._job(arrival, request, spec, characters=len(cleaned) if is_known else None)
+        job = self._job(arrival, request, cast, characters=len(cleaned) if is_known else None)
         rows = self._segments(job, spec, cleaned)
         if not rows:
             raise EmptyText("There is nothing in the text that a voice could speak.")
@@ -162,42 +161,14 @@ class AcceptJob:
             )
         return known
 
-    def resolve(self, request: "JobRequest") -> Spec:
-        """Fill in every default. Raises InvalidRequest for what this vendor or this stack cannot do."""
-        from speech.requests import DEFAULT_FORMAT, require_https
+    def resolve(self, request: "JobRequest") -> Cast:
+        """Fill in every default. Raises InvalidRequest for what nobody, or this stack, can do."""
+        from speech.requests import require_https
 
         require_https(request.webhook_url, local=self.settings.local)
-        vendor = request.vendor or AUTO
-        if vendor == AUTO:
-            vendor = self.settings.default_vendor
-        voice = request.voice or self.settings.default_voices.get(vendor)
-        options = self.vendors.check_request(
-            vendor,
-            voice=voice,
-            language=request.language,
-            speed=request.speed,
-            options=request.vendor_options or {},
-        )
-        self._allow(vendor, options)
-        return Spec(
-            vendor=vendor,
-            voice=voice,
-            language=request.language,
-            format=request.format or DEFAULT_FORMAT,
-            sample_rate=request.sample_rate,
-            speed=request.speed,
-            vendor_options=options,
-        )
-
-    def _allow(self, vendor: str, options: Mapping[str, Any]) -> None:
-        """Raises UnsupportedOption for what the operator of this stack has to allow first."""
-        refused = [
-            FieldError(f"vendor_options.{option.name}", "is not allowed here; the operator of the stack can allow it")
-            for option in self.vendors.capabilities(vendor).options
-            if option.name in options and not is_allowed(option, self.settings)
-        ]
-        if refused:
-            raise UnsupportedOption(f"{refused[0].field} {refused[0].message}.", errors=refused)
+        policy, now = self.policies.policy(), self.clock.now()
+        is_out = cache(lambda vendor: self.store.health(vendor).is_open)
+        return CastJob(request, self.settings, self.vendors, policy, now, is_out)()
 
     def refuse(self, arrival: Arrival, error: SpeechError, request: "JobRequest | None" = None) -> Job:
         """A job born failed: nobody waits at the other end of a drop or a message, so the row says why."""
@@ -244,7 +215,7 @@ class AcceptJob:
             raise ProcessingFailed("The text was cut differently by the release that accepted it.")
         self._send(self._begin(job, rows), job.spec, rows)
 
-    def _job(self, arrival: Arrival, request: "JobRequest", spec: Spec, *, characters: int | None) -> Job:
+    def _job(self, arrival: Arrival, request: "JobRequest", cast: Cast, *, characters: int | None) -> Job:
         now = self.clock.now()
         deadline_at = now + self._ms(self.settings.job_deadline_seconds)
         return Job(
@@ -254,15 +225,18 @@ class AcceptJob:
             created_at=now,
             updated_at=now,
             deadline_at=deadline_at,
-            spec=spec,
+            spec=cast.spec,
             characters=characters,
             metadata=dict(request.metadata or {}),
             webhook_url=request.webhook_url,
             request_id=arrival.request_id,
             request_digest=arrival.digest,
             due_at=min(self._due(now), deadline_at),
-            price=price_of(self.policies.policy(), spec.vendor),
+            price=cast.first.price,
             max_cost=request.max_cost,
+            fallback=cast.fallback,
+            why=cast.why,
+            choice=cast.choice,
         )
 
     def _segments(self, job: Job, spec: Spec, text: str) -> list[Segment]:
@@ -286,7 +260,7 @@ class AcceptJob:
 
     def _spec_if_sound(self, request: "JobRequest | None") -> Spec | None:
         try:
-            return self.resolve(request) if request else None
+            return self.resolve(request).spec if request else None
         except SpeechError:
             return None
 
@@ -306,11 +280,6 @@ class AcceptJob:
     @staticmethod
     def _ms(seconds: float) -> int:
         return int(seconds * 1000)
-
-
-def is_allowed(option: Option, settings: Settings) -> bool:
-    """Whether this stack takes an option; some its operator has to allow first."""
-    return {"": True, "dify_message_ids": settings.dify_message_ids}[option.allowed_by]
 
 
 def _within_budget(job: Job, rows: Sequence[Segment]) -> int:

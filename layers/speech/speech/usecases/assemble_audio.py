@@ -76,7 +76,8 @@ class AssembleAudioUseCase:
     def _assemble(self, lease: _Lease, spec: Spec) -> None:
         from speech.audio.join import FORMATS, join
 
-        rows = sorted(self.store.segments(lease.job.tenant, lease.job.id), key=lambda row: row.start)
+        every = list(self.store.segments(lease.job.tenant, lease.job.id))
+        rows = sorted((row for row in every if row.take == lease.job.take), key=lambda row: row.start)
         if any(row.status is not SegmentStatus.STORED for row in rows) or len(rows) != lease.job.segments_total:
             raise IllegalTransition("Not every segment is stored.")
         with tempfile.TemporaryDirectory(prefix="assemble-") as folder:
@@ -116,7 +117,7 @@ class AssembleAudioUseCase:
             sha256=joined.sha256,
             versions={suffix: version for suffix, version in versions.items() if version is not None},
         )
-        completed = jobs.complete(lease.job, result, cost=jobs.cost_of(rows), now=self.clock.now())
+        completed = jobs.complete(lease.job, result, cost=jobs.cost_of(every), now=self.clock.now())
         manifest = self._manifest(completed, rows, spoken, joined.sample_rate)
         self.results.put_bytes(
             f"{base}.manifest.json",
@@ -171,6 +172,8 @@ class AssembleAudioUseCase:
                 "that fit the text best."
             },
             "pauses": [],
+            "narrators": _narrators(job, round(times[-1][1], 6)),
+            "choice": job.choice,
             "segments": [
                 {
                     "index": index,
@@ -198,6 +201,24 @@ class AssembleAudioUseCase:
                 for index, (row, (start, end)) in enumerate(zip(rows, times, strict=True))
             ],
         }
+
+
+def _narrators(job: Job, end: float) -> list[dict[str, Any]]:
+    """Who spoke each second and why, after those who gave up before: what they said is not in the audio."""
+    gave_up = [
+        {
+            "vendor": turn.vendor,
+            "voice": turn.voice,
+            "from": None,
+            "to": None,
+            "why": turn.why,
+            "ended_by": turn.ended_by,
+        }
+        for turn in job.turns
+    ]
+    spec = job.spec
+    voice, vendor = (spec.voice, spec.vendor) if spec else (None, None)
+    return [*gave_up, {"vendor": vendor, "voice": voice, "from": 0.0, "to": end, "why": job.why, "ended_by": None}]
 
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:

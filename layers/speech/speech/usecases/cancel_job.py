@@ -54,5 +54,5 @@ class CancelJob:
             going_on = [row for row in rows if not segments.is_stopped(row, now=now)]
             if not going_on:
                 return
-            self.store.save_segments([segments.stop(row, now=now, problem=problem) for row in going_on])
+            self.finish.save_segments(job, [(row, segments.stop(row, now=now, problem=problem)) for row in going_on])
         raise StoreUnavailable("The job's segments are changing too fast; try again shortly.")

@@ -44,8 +44,8 @@ class CheckSegmentUseCase:
         if job is None or segment is None or job.spec is None:
             count("OrphanMessages")
             return
-        if job.status is not JobStatus.SYNTHESIZING or message.attempt != segment.calls:
-            return  # an old attempt, or a job that has ended: a late result changes nothing
+        if job.status is not JobStatus.SYNTHESIZING or message.attempt != segment.calls or segment.take != job.take:
+            return  # an old attempt, a narrator who gave up, or a job that has ended: a late result changes nothing
         try:
             if segment.status is SegmentStatus.WAITING:
                 self._check(job, job.spec, segment, delayed=message.hint is None)

@@ -62,6 +62,8 @@ class CloseFailedJob:
         segment = self.store.segment(job.tenant, job.id, index) if type(index) is int and index >= 0 else None
         if segment is None:
             return False
+        if segment.take != job.take or job.held is not None:
+            return True
         if attempt is None:
             return segment.status is not SegmentStatus.PENDING
         return segment.is_terminal or segment.calls != attempt

@@ -127,7 +127,9 @@ class DeliverEventUseCase:
         """Ids and facts, no links: whoever is told asks the API for those."""
         total = job.segments_total or 0
         progress = (
-            Progress(stored=total) if job.status is JobStatus.COMPLETED else self.store.progress(job.tenant, job.id)
+            Progress(stored=total)
+            if job.status is JobStatus.COMPLETED
+            else self.store.progress(job.tenant, job.id, job.take)
         )
         ended = datetime.fromtimestamp(job.updated_at / 1000, UTC).isoformat(timespec="milliseconds")
         return {
@@ -166,7 +168,7 @@ def error_page(job: Job) -> str:
 def _cost(calls: int, job: Job) -> str:
     if not calls:
         return "Nothing: no vendor was called."
-    vendor = job.spec.vendor if job.spec else "the vendor"
+    vendor = "the vendor" if job.turns or not job.spec else job.spec.vendor
     spent = f" {job.cost.credits:g} credits were used." if job.cost and job.cost.credits is not None else ""
     if job.cost and job.cost.amount is not None:
         spent += f" That is at most {job.cost.amount:.6f} {job.cost.currency}."

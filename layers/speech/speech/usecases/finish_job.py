@@ -1,6 +1,7 @@
 """Bring a job to its end, or one step nearer: the writes that every verb shares."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from speech import jobs, problems
@@ -32,6 +33,15 @@ class FinishJob:
         else:
             self.store.save_segment(after)
 
+    def save_segments(self, job: Job, changes: Sequence[tuple[Segment, Segment]]) -> None:
+        """As `save_segment` for rows of one job, each before and after; rows that have moved meanwhile stay."""
+        if job.budget is None:
+            self.store.save_segments([after for _, after in changes])
+            return
+        for before, after in changes:
+            with suppress(StaleWrite):
+                self.save_segment(job, before, after)
+
     def store_segment(self, job: Job, before: Segment, after: Segment) -> None:
         """Write a segment whose audio is stored, and count it; the last one starts the assembly."""
         change = budget_change(job, before, after)
@@ -57,7 +67,7 @@ class FinishJob:
     def assemble_when_ready(self, job: Job, segments: Iterable[Segment] | None = None) -> bool:
         """synthesizing → assembling if the rows agree that every segment is stored."""
         rows = self.store.segments(job.tenant, job.id) if segments is None else segments
-        stored = sum(row.status is SegmentStatus.STORED for row in rows)
+        stored = sum(row.status is SegmentStatus.STORED and row.take == job.take for row in rows)
         if job.status is not JobStatus.SYNTHESIZING or stored != job.segments_total:
             return False
         begun = self._begun(job)
@@ -86,7 +96,7 @@ class FinishJob:
             self._end(jobs.fail(job, problem, cost=cost, now=now))
         except StaleWrite:
             current = self.store.get(job.tenant, job.id)
-            if current is None or current.is_terminal:
+            if current is None or current.is_terminal or current.take != job.take:
                 return
             self._end(jobs.fail(current, problem, cost=cost, now=now))
 
@@ -100,7 +110,7 @@ class FinishJob:
             rows = list(self.store.segments(job.tenant, job.id))
         except CorruptRow:
             rows = []
-        waiting_for = next((row.problem for row in rows if not row.is_terminal and row.problem), None)
+        waiting_for = job.held or next((row.problem for row in rows if not row.is_terminal and row.problem), None)
         if waiting_for is not None:
             self.fail(job, {**waiting_for, "detail": f"{waiting_for['detail']} The job's deadline has passed."})
             return

@@ -4,7 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from speech.settings import Settings
-from speech.usecases.accept_job import VendorRules, is_allowed
+from speech.usecases.accept_job import VendorRules
+from speech.usecases.cast_job import is_allowed
 from speech.vendors.base import Capabilities
 
 

@@ -3,7 +3,7 @@
 from speech.ids import segment_key
 from speech.jobs import Job, Spec
 from speech.prices import at_most
-from speech.segments import Segment
+from speech.segments import TAKE, Segment
 from speech.vendors.base import INSTEAD_OF_TEXT
 
 
@@ -12,10 +12,9 @@ def speaks_something_else(spec: Spec) -> bool:
     return bool(INSTEAD_OF_TEXT & spec.vendor_options.keys())
 
 
-def plan_segments(
-    job: Job, spec: Spec, text: str, *, limit: int, due_at: int, first_index: int = 0, first_byte: int = 0
-) -> list[Segment]:
-    """Pending segments of at most `limit` characters; `text` begins at `first_byte` of the job's stored text.
+def plan_segments(job: Job, spec: Spec, text: str, *, limit: int, due_at: int, first_byte: int = 0) -> list[Segment]:
+    """Pending segments of the take in force, each of at most `limit` characters; `text` begins at `first_byte` of
+    the job's stored text.
 
     What only the vendor knows is one segment of no characters: the options in its key say what it is.
     """
@@ -25,7 +24,7 @@ def plan_segments(
             Segment(
                 tenant=job.tenant,
                 job_id=job.id,
-                index=first_index,
+                index=job.take * TAKE,
                 start=first_byte,
                 end=first_byte,
                 characters=0,
@@ -43,7 +42,8 @@ def plan_segments(
             Segment(
                 tenant=job.tenant,
                 job_id=job.id,
-                index=first_index + index,
+                index=job.take * TAKE + index,
+                take=job.take,
                 start=first_byte + piece.byte_start,
                 end=first_byte + piece.byte_end,
                 characters=len(piece.text),

@@ -35,7 +35,7 @@ class ReadJob:
     def resource(self, job: Job, *, fresh: bool = False) -> dict[str, Any]:
         """The job resource. `fresh`: this job was made a moment ago and no segment can have ended."""
         counted = not fresh and job.status is not JobStatus.COMPLETED
-        progress = self.store.progress(job.tenant, job.id) if counted else Progress()
+        progress = self.store.progress(job.tenant, job.id, job.take) if counted else Progress()
         return job_resource(job, progress, self._links(job, job.result) if job.result else None)
 
     def _links(self, job: Job, result: Result) -> Links:

@@ -29,8 +29,9 @@ from speech.messages import CheckSegment, StartSegment
 from speech.observability import count, logger
 from speech.ports import Clock, Dispatcher, JobStore, SegmentStore
 from speech.prices import came_to
-from speech.segments import Outcome, Segment, SegmentAudio
+from speech.segments import TAKE, Outcome, Segment, SegmentAudio
 from speech.settings import Settings
+from speech.usecases.change_narrator import ChangeNarrator
 from speech.usecases.finish_job import FinishJob, budget_change
 from speech.usecases.plan_segments import plan_segments
 from speech.vendors.base import AudioReady, StillWorking
@@ -109,6 +110,7 @@ class SettleSegment:
     clock: Clock
     settings: Settings
     finish: FinishJob
+    change: ChangeNarrator
     paces: Paces = field(default_factory=Paces)
 
     def audio_ready(self, job: Job, segment: Segment, ready: AudioReady) -> None:
@@ -199,7 +201,10 @@ class SettleSegment:
             wait = error.retry_after or backoff_seconds(segment.calls + 1)
             self._call_later(job, segment, problem, wait)
         elif isinstance(error, VendorQuotaExhausted | VendorUnauthorized) and bill.outcome is Outcome.RELEASED:
-            self._call_later(job, segment, problem, SLOW_WAIT_SECONDS)
+            if self.change.is_allowed(job):
+                self._fail(job, segment, problem, bill)
+            else:
+                self._call_later(job, segment, problem, SLOW_WAIT_SECONDS)
         elif isinstance(error, VendorAmbiguous):
             self.ambiguous(job, segment, problem, bill)
         elif isinstance(error, UnusableAudio) and error.reason == "unsupported-container":
@@ -242,13 +247,16 @@ class SettleSegment:
             current = self.store.get(job.tenant, job.id)
             if current is None or current.spec is None or current.segments_total is None or current.is_terminal:
                 return
+            if current.take != segment.take or current.held is not None:
+                self.call_failed(job, segment, error)
+                return
             pieces = plan_segments(current, current.spec, text, limit=limit, due_at=due_at, first_byte=segment.start)
             if len(pieces) > MOST_PIECES:
                 self.call_failed(job, segment, error)
                 return
             shrunk = segments.shrink(segment, pieces[0], now=now)
             added = [
-                replace(piece, index=current.segments_total + position, is_split=True)
+                replace(piece, index=current.take * TAKE + current.segments_total + position, is_split=True)
                 for position, piece in enumerate(pieces[1:])
             ]
             change = budget_change(current, segment, shrunk, *added)
@@ -345,7 +353,7 @@ class SettleSegment:
         failed = segments.fail(segment, now=self.clock.now(), problem=problem, **bill.facts)
         self.finish.save_segment(job, segment, failed)
         self.store.count(segment.tenant, segment.job_id, take=segment.take, failed=1, calls=failed.calls)
-        self.finish.fail(job, problem)
+        self.change(job, problem)
 
     def _overdue(self, segment: Segment, wait: float) -> int:
         """When the sweep is to send this segment: at once where no message will, else when that is late."""

@@ -71,6 +71,8 @@ class StartSegmentUseCase:
         now = self.clock.now()
         if job.status is not JobStatus.SYNTHESIZING or segment.status is not SegmentStatus.PENDING:
             return
+        if segment.take != job.take or job.held is not None:
+            return  # its narrator has given up
         if now >= job.deadline_at or now < (segment.not_before or 0):
             return  # the sweep ends it, or a later message is on its way
         try:

@@ -21,6 +21,7 @@ from speech.observability import count, logger
 from speech.ports import Clock, Due, JobStore
 from speech.segments import Segment, SegmentStatus
 from speech.settings import Settings
+from speech.usecases.change_narrator import overtaken
 from speech.usecases.finish_job import FinishJob
 from speech.usecases.settle_segment import SLOW_WAIT_SECONDS, SettleSegment
 from speech.vendors import base
@@ -107,16 +108,24 @@ class Sweep:
         except CorruptRow as error:
             self.finish.fail_with(job, error)  # one of its segments can never be spoken
             return
+        rows = [row for row in rows if row.take == job.take]
         failed = next((row for row in rows if row.status is SegmentStatus.FAILED), None)
-        if failed is not None:
-            self.finish.fail(job, failed.problem or {})
+        if job.held is not None or failed is not None:
+            self.settle.change(job, job.held or (failed.problem if failed else None) or {})
+        elif job.take and len(rows) < (job.segments_total or 0):
+            self.store.save(jobs.postpone(job, due_at=self._again(job.sends), sent=True))
+            self.settle.change.resume(job)
         elif not self.finish.assemble_when_ready(job, rows):
             due_at = min(job.deadline_at, self.clock.now() + int(RECOUNT_SECONDS * 1000))
             self.store.save(jobs.postpone(job, due_at=due_at))
 
     def _segment(self, job: Job, segment: Segment) -> None:
         if job.is_terminal or job.spec is None:
-            self._stop(job, segment)
+            self._stop(job, segment, problems.problem_from(JobEnded(), job_id=job.id))
+            return
+        if segment.take != job.take:
+            if segment.take < job.take:  # else the job is older than it is: two rows are not read in one moment
+                self._stop(job, segment, overtaken(job))
             return
         if self.clock.now() >= job.deadline_at:
             self.finish.fail_by_deadline(job)
@@ -125,7 +134,9 @@ class Sweep:
             # The job's own row decides; but however many segments are overdue, they must not hide it.
             self.store.save_segment(segments.postpone(segment, due_at=self.clock.now() + self._lease_ms()))
             return
-        if segment.status is SegmentStatus.PENDING:
+        if segment.status is SegmentStatus.PENDING and job.held is not None:
+            self.finish.save_segment(job, segment, segments.postpone(segment, due_at=None))
+        elif segment.status is SegmentStatus.PENDING:
             sent = segments.postpone(segment, due_at=self._again(segment.sends), sent=True)
             self.store.save_segment(sent)
             self.settle.send_start(job, sent, delay=0)
@@ -136,14 +147,13 @@ class Sweep:
         else:
             self._abandoned(job, segment)
 
-    def _stop(self, job: Job, segment: Segment) -> None:
-        """Its job has ended. An open call is closed, once nobody can write down any more what became of it."""
+    def _stop(self, job: Job, segment: Segment, problem: problems.Problem) -> None:
+        """Nobody waits for it. An open call is closed, once nobody can write down any more what became of it."""
         now = self.clock.now()
         if segments.is_stopped(segment, now=now):
             self.store.save_segment(segments.postpone(segment, due_at=segment.lease_until))
         else:
-            problem = problems.problem_from(JobEnded(), job_id=job.id)
-            self.store.save_segment(segments.stop(segment, now=now, problem=problem))
+            self.finish.save_segment(job, segment, segments.stop(segment, now=now, problem=problem))
 
     def _abandoned(self, job: Job, segment: Segment) -> None:
         """calling, and its lease has ended: whoever called the vendor is gone."""
