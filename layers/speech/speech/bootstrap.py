@@ -231,7 +231,7 @@ class Services:
         from speech import vendors
         from speech.usecases.list_vendors import ListVendors
 
-        return ListVendors(vendors, self.settings)
+        return ListVendors(vendors, self.settings, self.policies, self.clock)
 
     @cached_property
     def list_voices(self) -> "ListVoices":
@@ -245,7 +245,7 @@ class Services:
         from speech import vendors
         from speech.usecases.read_vendor import ReadVendor
 
-        return ReadVendor(vendors, self.list_vendors, partial(self.vendor, seconds=QUESTION_SECONDS))
+        return ReadVendor(vendors, self.list_vendors, partial(self.vendor, seconds=QUESTION_SECONDS), self.store)
 
     @cached_property
     def ingest_upload(self) -> "IngestUpload":

@@ -178,14 +178,15 @@ def _worst(
         keys[f"{vendor}/voice={voice}"] = f"This voice of {vendor}"
     built_in = {} if settings.base_urls.get(vendor) else BUILT_IN
     known = ((what, policy.lifecycle.get(key) or built_in.get(key)) for key, what in keys.items())
-    standings = [(what, _at(each, now)) for what, each in known if each is not None]
+    standings = [(what, standing_at(each, now)) for what, each in known if each is not None]
     return max(standings, key=lambda each: _ORDER.index(each[1].standing), default=(vendor, Lifecycle()))
 
 
 _ORDER = (Standing.ACTIVE, Standing.DEGRADED, Standing.RETIRING, Standing.RETIRED)
 
 
-def _at(lifecycle: Lifecycle, now: int) -> Lifecycle:
+def standing_at(lifecycle: Lifecycle, now: int) -> Lifecycle:
+    """What is said of it at this time: from its date on, what retires is retired."""
     if lifecycle.standing is Standing.RETIRING and lifecycle.date and now >= _milliseconds(lifecycle.date):
         return replace(lifecycle, standing=Standing.RETIRED)
     return lifecycle

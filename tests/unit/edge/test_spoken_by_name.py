@@ -19,7 +19,8 @@ ANONYMOUS = Arrival(kind=API, source=Source(type="api"))
 
 
 def an_edge(*, allowed: bool = True) -> Edge:
-    return Edge(settings=Settings(texts_bucket="voicedrop-texts", dify_message_ids=allowed))
+    base_urls = {"playht": "https://speech.example"}
+    return Edge(settings=Settings(texts_bucket="voicedrop-texts", dify_message_ids=allowed, base_urls=base_urls))
 
 
 def options(message_id: Any = MESSAGE, **more: Any) -> dict[str, Any]:

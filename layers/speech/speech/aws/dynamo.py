@@ -9,7 +9,7 @@ from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from speech.aws.clock import SystemClock
 from speech.aws.faults import code_of, is_conflict, translated
@@ -531,7 +531,7 @@ class DynamoPolicies:
         try:
             with translated():
                 row = self._client.get_item(TableName=self._table, Key=POLICY_KEY).get("Item")
-        except (StoreUnavailable, ClientError):
+        except (StoreUnavailable, ClientError, BotoCoreError):
             count("PolicyUnreadable")
             logger.warning("policy not read; the last one stays in force")
             # A table that is busy is not asked again by every event.

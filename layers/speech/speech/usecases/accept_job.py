@@ -27,6 +27,7 @@ from speech.ids import derived_job_id, new_job_id
 from speech.jobs import Cost, Job, JobStatus, Source, Spec
 from speech.messages import DeliverEvent, StartSegment
 from speech.observability import count
+from speech.policy import require_in_service
 from speech.ports import Clock, Delivery, Dispatcher, JobStore, Policies, TextStore
 from speech.prices import committed, dollars
 from speech.problems import problem_from
@@ -130,6 +131,7 @@ class AcceptJob:
             raise EmptyText("There is nothing in the text that a voice could speak.")
         reserved = _within_budget(job, rows)
         now = job.created_at
+        self._refuse_what_is_retired(job)
         content = cleaned.encode()
         job = replace(job, segments_total=len(rows), text_id=f"{job.id}-{hashlib.sha256(content).hexdigest()[:16]}")
         if len(rows) <= SEGMENTS_AT_CREATION:
@@ -272,6 +274,14 @@ class AcceptJob:
         except SpeechError:
             return None
         return request.webhook_url if request else None
+
+    def _refuse_what_is_retired(self, job: Job) -> None:
+        """Raises VendorRetired, where nobody in service was found to speak this."""
+        spec = job.spec
+        if spec is not None:
+            require_in_service(
+                self.policies.policy(), self.settings, spec.vendor, spec.voice, spec.vendor_options, job.created_at
+            )
 
     def _due(self, now: int) -> int:
         """When what was just sent should long have been taken up."""

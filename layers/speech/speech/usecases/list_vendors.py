@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from speech.policy import Lifecycle, standing_at, standing_of
+from speech.ports import Clock, Policies
 from speech.settings import Settings
 from speech.usecases.accept_job import VendorRules
 from speech.usecases.cast_job import is_allowed
@@ -13,12 +15,25 @@ from speech.vendors.base import Capabilities
 class ListVendors:
     vendors: VendorRules
     settings: Settings
+    policies: Policies
+    clock: Clock
 
     def __call__(self) -> dict[str, Any]:
         return {
             "vendors": [self._vendor(name, self.vendors.capabilities(name)) for name in self.vendors.VENDORS],
             "default": self.settings.default_vendor,
         }
+
+    def _standing(self, name: str) -> dict[str, Any]:
+        """How the vendor stands in this stack; engines and voices that stand worse are told beside it."""
+        policy, now = self.policies.policy(), self.clock.now()
+        voice = self.settings.default_voices.get(name)
+        of_parts = [
+            {"part": key.removeprefix(f"{name}/"), **_shown(standing_at(each, now))}
+            for key, each in policy.lifecycle.items()
+            if key.startswith(f"{name}/")
+        ]
+        return {**_shown(standing_of(policy, self.settings, name, voice, {}, now)), "parts": of_parts}
 
     def _vendor(self, name: str, known: Capabilities) -> dict[str, Any]:
         from speech.requests import FORMATS
@@ -27,6 +42,7 @@ class ListVendors:
             "name": name,
             "title": known.title,
             "status": known.status,
+            "standing": self._standing(name),
             "default": name == self.settings.default_vendor,
             "default_voice": self.settings.default_voices.get(name),
             "voice_required": known.voice_required,
@@ -51,3 +67,7 @@ class ListVendors:
             ],
             "notes": list(known.notes),
         }
+
+
+def _shown(lifecycle: Lifecycle) -> dict[str, Any]:
+    return {"state": lifecycle.standing.value, "date": lifecycle.date, "note": lifecycle.note or None}
