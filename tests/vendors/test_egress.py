@@ -43,6 +43,7 @@ HOSTILE_URLS = [
     *("https://example.com\\@127.0.0.1/", "https:\\\\127.0.0.1\\", "https://127.0.0.1\\.example.com/"),
     *("https://exa mple.com/", "https://example.com/a b", "https://example.com/\ta", "https://example.com/\r\nHost: x"),
     *(" https://example.com/", "https://example.com/ ", "https://example.com/\x00", "https://example.com\n/", "\x01https://a.b/"),
+    *("https://example.com/\ud800", "https://\udfff.example.com/", "https://example.com/?\udc00"),
     *("https://example.com /", "https://127.0.0.1/", "https://exam\u200bple.com/", "https://example.com#@127.0.0.1\\"),
     *("https://[::1/", "https://::1/", "https://[::1]]/", "https://[]/", "https://[127.0.0.1]/", "https://[fe80::1%25eth0]/"),
     *("https://example..com/", "https://.example.com/", "https://example.com./", "https://-example.com/", "https://example-.com/"),

@@ -108,7 +108,7 @@ def parse(url: str, *, local: bool) -> Target:
     if len(url) > MAX_URL:
         raise EgressRefused("The address is too long.")
     # Parsers disagree about blanks, backslashes and control characters; that is how guards are passed.
-    if re.search(r"[\x00-\x20\x7f-\xa0\\\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]", url):
+    if re.search(r"[\x00-\x20\x7f-\xa0\\\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ud800-\udfff\ufeff]", url):
         raise EgressRefused("The address holds characters that no address may hold.")
     try:
         parts = urlsplit(url)

@@ -1,6 +1,7 @@
 """What a notification of the texts bucket says was dropped, and what else may lie on that queue."""
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -8,6 +9,12 @@ from urllib.parse import unquote_plus
 
 NEVER_INPUTS = frozenset({"voicedrop.json", "lexicon.csv"})
 """Files that say how to speak the others."""
+
+LONGEST_KEY_BYTES = 1_024
+
+_SEQUENCER = re.compile(r"[0-9A-Fa-f]{0,64}", re.ASCII)
+_VERSION = re.compile(r"[!-~]{0,1024}", re.ASCII)
+"""S3 says of a version id that it is opaque, URL-ready and at most 1,024 bytes long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +58,33 @@ def _upload(record: Any) -> Upload | None:
         return None
     if not (isinstance(bucket, str) and bucket and isinstance(key, str) and key and isinstance(sequencer, str)):
         return None
+    # S3 encodes keys as a form does: `+` is a space, `%2B` a plus. Once, and never again.
+    key = unquote_plus(key)
+    if not (_is_key(key) and _SEQUENCER.fullmatch(sequencer) and _is_version(version_id)):
+        return None
     return Upload(
         bucket=bucket,
-        # S3 encodes keys as a form does: `+` is a space, `%2B` a plus. Once, and never again.
-        key=unquote_plus(key),
-        version_id=version_id if isinstance(version_id, str) and version_id else None,
+        key=key,
+        version_id=version_id or None,
         sequencer=sequencer,
         happened_at=_milliseconds(record.get("eventTime")),
     )
 
 
+def _is_key(key: str) -> bool:
+    """Whether an object can have this key: S3 has none that is longer, or that is not UTF-8."""
+    try:
+        return 0 < len(key.encode()) <= LONGEST_KEY_BYTES
+    except UnicodeEncodeError:
+        return False
+
+
+def _is_version(version_id: object) -> bool:
+    return version_id is None or (isinstance(version_id, str) and _VERSION.fullmatch(version_id) is not None)
+
+
 def _milliseconds(moment: object) -> int:
     try:
-        return int(datetime.fromisoformat(str(moment)).timestamp() * 1000)
-    except ValueError:
+        return int(datetime.fromisoformat(moment).timestamp() * 1000) if isinstance(moment, str) else 0
+    except (ValueError, OverflowError):
         return 0

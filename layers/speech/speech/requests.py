@@ -1,6 +1,5 @@
 """What a sender may ask for: the job request, its types, and what to say when it is wrong."""
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from enum import StrEnum
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
+from speech import egress
 from speech.errors import FieldError, InvalidRequest
 from speech.policy import MAX_SPEAKERS, Speaker
 from speech.vendors.base import INSTEAD_OF_TEXT
@@ -81,7 +81,9 @@ def _metadata(value: dict[str, str]) -> dict[str, str]:
         if not 1 <= len(key) <= MAX_METADATA_KEY:
             raise ValueError(f"keys must have 1 to {MAX_METADATA_KEY} characters")
         if len(item) > MAX_METADATA_VALUE:
-            raise ValueError(f"the value of `{key}` has more than {MAX_METADATA_VALUE} characters")
+            # A key is the sender's own; only a plain one is repeated back.
+            named = f"`{key}`" if re.fullmatch(r"[\w .:-]+", key) else "an entry"
+            raise ValueError(f"the value of {named} has more than {MAX_METADATA_VALUE} characters")
     if sum(len(key.encode()) + len(item.encode()) for key, item in value.items()) > MAX_METADATA_BYTES:
         raise ValueError(f"may have at most {MAX_METADATA_BYTES} bytes in all")
     return value
@@ -183,14 +185,14 @@ def require_https(url: str | None, *, local: bool) -> None:
     """Plain http reaches customers only on a stack that says it is local."""
     if url is None or local:
         return
-    parts = urlsplit(url)
-    if parts.scheme != "https":
+    if urlsplit(url).scheme != "https":
         raise invalid([FieldError("webhook_url", "must begin with https://")])
     try:
-        public = ipaddress.ip_address(parts.hostname or "").is_global
-    except ValueError:
-        public = True  # a name; what it resolves to is judged when the webhook is sent
-    if not public:
+        host = egress.parse(url, local=False).host
+    except egress.EgressRefused as error:
+        raise invalid([FieldError("webhook_url", f"cannot be called: {error.detail}")]) from error
+    # What a name resolves to is judged whenever the webhook is sent.
+    if re.fullmatch(r"[0-9.]+|.*:.*", host) and not egress.is_public(host):
         raise invalid([FieldError("webhook_url", "must be a public address")])
 
 

@@ -112,6 +112,19 @@ BROKEN: list[object] = [
     {"bucket": {"name": 5}, "object": {"key": 5}},
     {"bucket": {"name": BUCKET}, "object": {"key": ""}},
     {"bucket": [], "object": []},
+    *(
+        {"bucket": {"name": BUCKET}, "object": {"key": "a.txt", **wrong}}
+        for wrong in (
+            {"key": "x" * 1_025},
+            {"key": "%C3%BC" * 513},
+            {"key": "\ud800"},
+            {"sequencer": "zz"},
+            {"sequencer": "F" * 65},
+            {"versionId": 5},
+            {"versionId": "\ud800"},
+            {"versionId": "v" * 1_025},
+        )
+    ),
 ]
 
 

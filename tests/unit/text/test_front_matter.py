@@ -116,6 +116,7 @@ def test_options_that_are_no_mapping_are_refused_by_field(value: str) -> None:
         ("voicedrop: !!python/object/apply:os.getcwd []", "voicedrop"),
         ('voicedrop:\n  a: "\\ud800"', "voicedrop.a"),
         ('voicedrop:\n  a: {b: "\\0"}', "voicedrop.a.b"),
+        ('voicedrop:\n  a: "\\UFFFFFFFF"', "voicedrop"),
     ],
 )
 def test_options_that_cannot_be_read_are_refused_by_field(front_matter: str, field: str) -> None:

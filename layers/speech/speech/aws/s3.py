@@ -4,7 +4,7 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from email.errors import HeaderParseError
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -208,9 +208,11 @@ def read_header(value: str) -> str:
     """
     if "=?" in value:
         try:
-            value = str(make_header(decode_header(value)))
-        except (HeaderParseError, LookupError, UnicodeDecodeError):
+            said = str(make_header(decode_header(value)))
+            said.encode()
+        except (MessageError, LookupError, ValueError):  # no such word, no such charset, no such characters in it
             return value
+        value = said
     if value.isascii():
         return value
     try:

@@ -299,7 +299,7 @@ def split_front_matter(text: str) -> tuple[dict[str, object], str]:
     try:
         # Nodes, not values: building values is where aliases, merges and tags do their harm.
         root = yaml.compose(block, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
         if has_options:
             mark = getattr(error, "problem_mark", None)
             where = f" near line {mark.line + 2}" if mark else ""

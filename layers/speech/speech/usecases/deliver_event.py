@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -151,11 +152,12 @@ def _title(job: Job) -> str:
 def error_page(job: Job) -> str:
     """What went wrong with a dropped file, in words for somebody who never reads our code."""
     problem = job.problem or {}
-    lines = [f"# {job.source.key} was not turned into audio", "", f"**What happened.** {problem.get('title')}.", ""]
+    lines = [f"# {_name(job.source.key or '')} was not turned into audio", ""]
+    lines += [f"**What happened.** {problem.get('title')}.", ""]
     if problem.get("detail"):
-        lines += [f"**Why.** {problem['detail']}", ""]
+        lines += [f"**Why.** {_prose(problem['detail'])}", ""]
     for each in problem.get("errors") or ():
-        lines.append(f"- `{each['field']}`: {each['message']}")
+        lines.append(f"- {_code(each['field'])}: {_prose(each['message'])}")
     if problem.get("errors"):
         lines.append("")
     calls = job.cost.vendor_calls if job.cost else 0
@@ -163,6 +165,27 @@ def error_page(job: Job) -> str:
     lines += [f"**What to do.** {_advice(problem)}", ""]
     lines += ["Your file was not changed.", "", f"Job `{job.id}`, code `{problem.get('code')}`."]
     return "\n".join(lines) + "\n"
+
+
+def _name(key: str) -> str:
+    """A key as it is where nothing in it is markup."""
+    return key if re.fullmatch(r"[\w ./,+=@()-]+", key) else _code(key)
+
+
+def _code(name: str) -> str:
+    """A name that somebody made up, as a span of code: nothing in it is markup, and it ends where we end it."""
+    shown = _one_line(name)
+    fence = "`" * (max(map(len, re.findall("`+", shown)), default=0) + 1)
+    return f"{fence} {shown} {fence}" if "`" in shown else f"`{shown}`"
+
+
+def _prose(words: str) -> str:
+    """Words of ours that may quote a sender's: neither HTML nor a link comes of them."""
+    return _one_line(words).replace("&", "&amp;").replace("<", "&lt;").replace("](", "]\\(").replace("![", "!\\[")
+
+
+def _one_line(text: str) -> str:
+    return "".join(each if each.isprintable() else "\ufffd" for each in text)
 
 
 def _cost(calls: int, job: Job) -> str:

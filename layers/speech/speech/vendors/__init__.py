@@ -138,9 +138,14 @@ def _complaint(option: Option, value: Any) -> str | None:
     longest = option.max_length or MAX_STRING
     if not 0 < len(value) <= longest or _CONTROL.search(value):
         return f"must be 1 to {longest} characters, none of them control characters"
-    if option.kind == "filename" and (value.strip(". ") == "" or any(sign in value for sign in '/\\:*?"<>|')):
+    if option.kind == "filename" and not _is_plain_name(value):
         return "must be a plain file name, without a folder"
     return None
+
+
+def _is_plain_name(value: str) -> bool:
+    """Whether a file could have this name anywhere, and shows all of it: no folder, no invisible marks."""
+    return value.isprintable() and value.strip(". ") != "" and not any(sign in value for sign in '/\\:*?"<>|')
 
 
 def _misplaced(only_with: tuple[str, tuple[str | None, ...]], options: Mapping[str, Any]) -> str | None:

@@ -262,7 +262,8 @@ class Creatify(Vendor):
         reason = job.get("failed_reason")
         reason = reason if isinstance(reason, str) else ""
         script = job.get("script")
-        said = answers.safe_message(reason, secrets=(script,)) if isinstance(script, str) else None
+        secrets = (script, *self._keys.values()) if isinstance(script, str) else ()
+        said = answers.safe_message(reason, secrets=secrets) if secrets else None
         credit = any(part in reason.casefold() for part, _ in TEXTS)
         kind = VendorQuotaExhausted if credit else VendorJobFailed
         return kind(

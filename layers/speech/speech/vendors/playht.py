@@ -316,7 +316,7 @@ class PlayHt(Vendor):
         """Why a job failed, when it says so; the words are repeated only where the text is known."""
         reason = _words(told) or ""
         credit = any(part in reason.casefold() for part, _ in TEXTS)
-        said = answers.safe_message(reason, secrets=(text,)) if text is not None else None
+        said = answers.safe_message(reason, secrets=(text, *self._keys.values())) if text is not None else None
         kind = VendorQuotaExhausted if credit else VendorJobFailed
         return kind(
             f"{TITLE}'s job failed" + (f": {said}" if said else "."),
