@@ -3,10 +3,10 @@
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 
 from speech.audio.pace import FASTER, SLOWER
+from tests.support.prove import proven
 from tests.unit.audio import damage
 
 PAGE = Path(__file__).with_name("verified-audio.md")
@@ -17,9 +17,9 @@ BEGIN, END = (
 TOLD, UNTOLD = 2_000, 2_000
 
 
-def tables(told: Iterable[damage.Verdict], untold: Iterable[damage.Verdict]) -> str:
+def tables(told: list[damage.Verdict], untold: list[damage.Verdict]) -> str:
     """Both tables, as Markdown."""
-    return "\n\n".join((_told(list(told)), _untold(list(untold))))
+    return "\n\n".join((_told(told), _untold(untold)))
 
 
 def _told(verdicts: list[damage.Verdict]) -> str:
@@ -67,11 +67,14 @@ def main() -> None:
     """Write the tables into the page."""
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 2)  # the MP3 decoder complains of every frame that it cannot read
-    found = tables(damage.verdicts(TOLD, can_be_told=True), damage.verdicts(UNTOLD, can_be_told=False))
+    told = list(damage.verdicts(TOLD, can_be_told=True))
+    untold = list(damage.verdicts(UNTOLD, can_be_told=False))
+    found = tables(told, untold)
     page = PAGE.read_text(encoding="utf-8")
     before, rest = page.split(BEGIN)
     after = rest.split(END)[1]
     PAGE.write_text(f"{before}{BEGIN}\n\n{found}\n\n{END}{after}", encoding="utf-8")
+    proven("verified-audio", untold=len(untold), missed=sum(verdict.wrong for verdict in untold))
     sys.stdout.write(f"{PAGE.name}: {TOLD} and {UNTOLD} damaged files judged\n")
 
 

@@ -16,8 +16,6 @@ from speech.errors import UnusableAudio
 from tests.support.prove import promised, proven
 from tests.unit.audio import damage, sounds
 
-SEED = 1
-
 
 def test_c8_c9_c10_c14_no_damaged_file_is_accepted_where_the_bytes_can_tell() -> None:
     """C8, C9, C10, C12, C14"""
@@ -29,7 +27,7 @@ def test_c8_c9_c10_c14_no_damaged_file_is_accepted_where_the_bytes_can_tell() ->
     assert accepted == []
     refused = sum(each.reason is not None for each in verdicts)
     assert refused >= 0.9 * count  # the rest was mended, or sounds exactly as it should
-    proven("damaged-audio", files=count, refused=refused, mended=count - refused, accepted=len(accepted))
+    proven("damaged-audio", damaged=count, refused=refused, mended=count - refused, accepted=len(accepted))
 
 
 def test_what_cannot_be_told_is_not_called_so_without_need() -> None:
@@ -52,7 +50,7 @@ def test_no_good_file_is_refused_however_unusual() -> None:
             refused.append(f"{number}: {what}: {error.reason}: {error.detail}")
 
     assert refused == []
-    proven("good-audio", files=count, refused=0)
+    proven("good-audio", good=count, good_refused=len(refused))
 
 
 @pytest.mark.parametrize("kind", damage.KINDS)
@@ -118,4 +116,4 @@ def test_t15_mutated_files_neither_crash_nor_hang_nor_fill_the_memory() -> None:
     assert sum(Counter(seen["verdicts"]).values()) == count
     assert seen["slowest"] < 2
     assert seen["grown_mb"] < 100
-    proven("mutated-audio", files=count, slowest_ms=round(seen["slowest"] * 1000), memory_mb=round(seen["grown_mb"]))
+    proven("mutated-audio", mutated=count, slowest_ms=round(seen["slowest"] * 1000), memory_mb=round(seen["grown_mb"]))

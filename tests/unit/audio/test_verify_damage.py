@@ -8,6 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from speech.audio import flac
 from speech.audio.verify import verify
 from speech.errors import UnusableAudio
 from tests.unit.audio import sounds
@@ -307,3 +308,61 @@ def test_hostile_bytes_are_refused_in_time_proportional_to_their_length(data: by
     refusal(data, characters=None)
 
     assert time.process_time() - before < 5
+
+
+@pytest.mark.parametrize("mode", ["VARIABLE", "CONSTANT", "AVERAGE"])
+def test_a_flipped_bit_in_a_tagged_mp3_is_refused_wherever_it_is(mode: str) -> None:
+    data = sounds.mp3(SOUND, mode=mode)
+
+    for at in np.linspace(4, len(data) - 1, 60).astype(int).tolist():
+        flipped = bytearray(data)
+        flipped[at] ^= 0x04
+        assert refusal(bytes(flipped), characters=None) in {"damaged", "truncated", "several-files", "trailing-bytes"}
+
+
+def test_an_mp3_without_its_first_frames_is_refused_when_the_rest_leans_on_them() -> None:
+    starts = sounds.frame_starts(UNTAGGED)
+    leaning = [at for at in starts if UNTAGGED[at + 4]]  # the first byte says how far back its bits begin
+
+    assert refusal(UNTAGGED[leaning[5] :]) == "damaged"
+
+
+@pytest.mark.parametrize("of", [FLAC, sounds.flac(sounds.speech(4.0, 48_000, 2), 48_000, "PCM_24")])
+def test_flac_frames_out_of_their_order_are_refused(of: bytes) -> None:
+    starts = [match.start() for match in re.finditer(rb"\xff[\xf8\xf9]", of) if flac._frame(of, match.start())]
+    frames = [of[a:b] for a, b in zip(starts, [*starts[1:], len(of)], strict=True)]
+    unknown = bytearray(of[: starts[0]])
+    unknown[21] &= 0xF0
+    unknown[22:26] = bytes(4)
+
+    for head in (of[: starts[0]], bytes(unknown)):
+        assert refusal(head + b"".join([*frames[:2], frames[3], frames[2], *frames[4:]]), None) == "damaged"
+        assert refusal(head + b"".join([*frames[:2], *frames[3:]]), None) == "damaged"
+        assert refusal(head + b"".join([*frames[:2], frames[1], *frames[2:]]), None) == "damaged"
+        assert refusal(head + b"".join(frames[1:]), None) == "damaged"
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_U8", "ULAW", "ALAW"])
+def test_c10_what_was_filled_up_with_zeros_counts_as_far_as_it_is_heard(subtype: str) -> None:
+    data = sounds.wav(SOUND, subtype=subtype)
+    keep = len(data) // 8
+
+    assert refusal(data[:keep] + bytes(len(data) - keep)) == "implausible-duration"
+
+
+def test_c12_a_short_text_does_not_speak_for_hours() -> None:
+    hour = sounds.wav(np.tile(sounds.speech(10.0, 8_000), 61), 8_000, "PCM_U8")
+
+    assert refusal(hour, characters=19) == "implausible-duration"
+    assert verify(hour, characters=None).seconds == 610
+
+
+def test_samples_far_beyond_full_scale_are_damage() -> None:
+    loud = (30_000 * SOUND).astype(np.float32)
+
+    assert refusal(sounds.wav_with(sounds.format_chunk(tag=3, bits=32), loud.tobytes())) == "damaged"
+
+
+def test_many_zeros_behind_frames_that_nothing_counts_may_be_what_became_of_the_rest() -> None:
+    assert refusal(UNTAGGED[:-500] + bytes(500), None) == "truncated"
+    assert verify(UNTAGGED + bytes(16), characters=CHARACTERS).repairs == ("tags-removed", "length-added")

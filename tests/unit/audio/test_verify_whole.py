@@ -9,6 +9,7 @@ import miniaudio
 import numpy as np
 import pytest
 
+from speech.audio import mpeg
 from speech.audio.verify import verify
 from tests.unit.audio import sounds
 
@@ -257,3 +258,71 @@ def test_samples_that_look_like_text_are_samples() -> None:
     audio = verify(data, characters=CHARACTERS)
 
     assert audio.frames == SECONDS * 24_000 + 3
+
+
+@pytest.mark.parametrize("mode", ["VARIABLE", "CONSTANT", "AVERAGE"])
+def test_the_checksums_of_an_encoder_are_understood_whoever_wrote_them(mode: str) -> None:
+    """FFmpeg writes LAME's fields, but the tag's own checksum always covers 190 bytes."""
+    data = bytearray(sounds.mp3(sounds.speech(SECONDS), mode=mode))
+    at = data.index(b"LAME")
+    data[at : at + 9] = b"Lavf58.12"
+    data[at + 34 : at + 36] = bytes(2)
+    data[at + 34 : at + 36] = mpeg.crc16(bytes(data[:190])).to_bytes(2)
+
+    audio = verify(bytes(data), characters=CHARACTERS)
+
+    assert audio.frames == SECONDS * 24_000
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 255, 256, 1_001])
+def test_the_checksum_of_many_bytes_at_once_is_that_of_one_after_another(length: int) -> None:
+    data = np.random.default_rng(length).bytes(length)
+    crc = 0
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
+
+    assert mpeg.crc16(data) == crc
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [(24, 24_000 ^ 1 << 3), (24, 0), (28, 0), (28, 123), (28, 0xFFFF_FFFF), (28, 96_000)],
+)
+def test_of_two_rates_that_contradict_each_other_the_true_one_is_kept(field: int, value: int) -> None:
+    whole = sounds.wav(sounds.speech(SECONDS))
+    data = whole[:field] + struct.pack("<I", value) + whole[field + 4 :]
+
+    audio = verify(data, characters=CHARACTERS)
+
+    assert audio.data == whole
+    assert audio.repairs == ("rates-corrected",)
+
+
+def test_what_was_mended_is_named() -> None:
+    wav, mp3 = sounds.wav(sounds.speech(SECONDS)), sounds.mp3(sounds.speech(SECONDS))
+    named = {
+        wav: (),
+        sounds.with_sizes(wav, 0, 0): ("sizes-corrected",),
+        wav + wav: ("sizes-corrected", "files-merged"),
+        mp3: (),
+        sounds.untagged(mp3): ("length-added",),
+        sounds.id3() + mp3: ("tags-removed",),
+        sounds.ape() + sounds.untagged(mp3) + sounds.id3v1(): ("tags-removed", "length-added"),
+        sounds.opus(sounds.speech(SECONDS)) + bytes(100): ("padding-removed",),
+    }
+
+    for data, repairs in named.items():
+        assert verify(data, characters=CHARACTERS).repairs == repairs
+
+
+def test_how_loud_and_how_long_it_is_is_measured() -> None:
+    tone, pause = 0.5 * sounds.tone(24_000, 24_000), np.zeros(24_000)
+    data = sounds.wav(np.concatenate([pause, tone, pause]))
+
+    audio = verify(data, characters=None)
+
+    assert audio.loudness == pytest.approx(-19.8, abs=0.1)
+    assert audio.seconds == 3
+    assert audio.heard == pytest.approx(1, abs=0.03)
