@@ -106,7 +106,8 @@ CASES = (
     Case("c5", "unauthorized", 1),
     Case("c7", "quota", None, ("vendor-quota-exhausted",), calls=0),
     Case("c7", "quota", 2),
-    *(Case("c8", fault, None, MISBEHAVED) for fault in ("empty", "no-content", "json", "html", "text", "null")),
+    *(Case("c8", fault, None, MISBEHAVED) for fault in ("empty", "no-content", "json", "text", "null")),
+    Case("c20", "html", None, (*MISBEHAVED, "vendor-gone")),
     *(Case("c8", fault, 1) for fault in ("empty", "json", "html", "null")),
     Case("c9", "wrong-content-type", None),
     Case("c9", "wrong-container", 1, options=(("container", "flac"),)),
@@ -199,7 +200,12 @@ def speak(
     call_seconds: float = 8,
 ) -> World:
     """Run one job to its end, sweeps included."""
-    settings = Settings(callback_base_url="https://speech.example", lease_seconds=120, segment_attempts=ATTEMPTS)
+    settings = Settings(
+        base_urls={name: emulator.url},
+        callback_base_url="https://speech.example",
+        lease_seconds=120,
+        segment_attempts=ATTEMPTS,
+    )
     client = VendorClient(name, emulator.url, local=True, deadline_seconds=call_seconds, max_audio=1 << 22)
     keys = dict.fromkeys(keys_of(name), "vk_right")
     world = World(settings=settings, adapter=lambda: vendor_class(name)(client, keys))
