@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import count
+from os.path import commonpath
 from threading import Event
 from typing import Any
 
@@ -198,6 +199,12 @@ class Cloud:
         assert job is not None
         return job
 
+    def dropped(self, key: str) -> Job:
+        """The job of the newest version of a drop."""
+        job_id = self.store.latest_upload(TENANT, self.names["TextsBucket"], key)
+        assert job_id is not None
+        return self.job(job_id)
+
     def segment(self, job: Job) -> Segment:
         segment = self.store.segment(TENANT, job.id, 0)
         assert segment is not None
@@ -253,6 +260,8 @@ def jobs_of_every_vendor_from_every_way_in(cloud: Cloud) -> None:
         cloud.receive("RequestsQueue", json.dumps(request))
         cloud.receive("UploadsQueue", cloud.drop(f"{vendor}.txt", cloud.text(), vendor=vendor))
     cloud.run()
+    dropped = cloud.dropped("voiceai.txt")
+    assert cloud.ask("api_get_job", f"/v1/jobs/{dropped.id}")["statusCode"] == 200
 
 
 def what_cannot_become_a_job(cloud: Cloud) -> None:
@@ -269,10 +278,12 @@ def the_lists_of_voices(cloud: Cloud) -> None:
 
 
 def a_result_from_before_there_were_versions(cloud: Cloud) -> None:
-    done = cloud.complete(cloud.post("voiceai"))
-    assert done.result is not None
-    cloud.store.save(replace(done, rev=done.rev + 1, result=replace(done.result, versions={})))
-    assert cloud.ask("api_get_job", f"/v1/jobs/{done.id}")["statusCode"] == 200
+    cloud.receive("UploadsQueue", cloud.drop("older.txt", cloud.text(), vendor="voiceai"))
+    for job in (cloud.dropped("older.txt"), cloud.post("voiceai")):
+        done = cloud.complete(job)
+        assert done.result is not None
+        cloud.store.save(replace(done, rev=done.rev + 1, result=replace(done.result, versions={})))
+        assert cloud.ask("api_get_job", f"/v1/jobs/{done.id}")["statusCode"] == 200
 
 
 def a_long_text(cloud: Cloud) -> None:
@@ -515,6 +526,17 @@ def test_t9_a_role_allows_nothing_that_its_function_does_not_need(
     wanted = everything(needed[folder], stack, folder, variant)
 
     assert [str(grant) for grant in sorted(allowed) if not any(grant.covers(each) for each in wanted)] == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_t9_a_role_opens_no_more_of_a_bucket_than_its_function_uses(
+    needed: Mapping[str, set[Permission]], folder: str
+) -> None:
+    for grant in granted(stack_of("by the defaults"), logical_name(folder)):
+        used = [each.inside for each in needed[folder] if grant.covers(each) and "*" in grant.inside]
+        folder_of_all = commonpath([inside.rpartition("/")[0] for inside in used or [""]]).partition("/")[0]
+
+        assert grant.inside.startswith(folder_of_all), f"{grant} need only be on {folder_of_all}/*"
 
 
 def everything(needed: set[Permission], stack: Stack, folder: str, variant: str) -> set[Permission]:
