@@ -19,7 +19,7 @@ app = APIGatewayHttpResolver()
 
 METHODS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"/v1/jobs"), "GET, HEAD, OPTIONS, POST"),
-    (re.compile(r"/v1/jobs/\w+"), "GET, HEAD, OPTIONS"),
+    (re.compile(r"/v1/jobs/\w+"), "DELETE, GET, HEAD, OPTIONS"),
     (re.compile(r"/v1/jobs/\w+/cancel"), "OPTIONS, POST"),
     (re.compile(r"/v1/vendors"), "GET, HEAD, OPTIONS"),
     (re.compile(r"/v1/vendors/\w+"), "GET, HEAD, OPTIONS"),
@@ -60,6 +60,13 @@ def cancel_job(job_id: str) -> Response[str]:
     job = services().cancel_job(services().read_job.by_id(app.context["tenant"], job_id))
     logger.info("job cancelled", extra={"job_id": job.id})
     return answer(200, services().read_job.resource(job))
+
+
+@app.delete("/v1/jobs/<job_id>", middlewares=[needs(WRITE)])
+def delete_job(job_id: str) -> Response[str]:
+    services().erase_job(app.context["tenant"], job_id)
+    logger.info("job erased", extra={"job_id": job_id})
+    return Response(status_code=204, headers=dict(api.HEADERS))
 
 
 @app.get("/v1/jobs", middlewares=[needs(READ)])

@@ -23,6 +23,7 @@ from tests.fakes import (
     NOW,
     FakeClock,
     FakeJobStore,
+    a_cleanup,
     a_cost,
     a_delivery,
     a_job,
@@ -661,3 +662,100 @@ def test_each_take_has_its_own_counters_and_the_job_has_its_calls(store: JobStor
     assert counted == Progress(failed=1, calls=4)
     assert store.progress(TENANT, JOB_ID, 1) == Progress(stored=1, failed=1, calls=4, committed=7)
     assert store.progress(TENANT, JOB_ID) == Progress(stored=2, calls=4, committed=7)
+
+
+# --- Erasing ---------------------------------------------------------------------------------
+
+
+def test_a_job_is_erased_with_its_outbox_in_one_write(store: JobStore) -> None:
+    """F7."""
+    failed = replace(a_full_job(), status=JobStatus.FAILED, problem=a_problem())
+    store.create(failed, delivery=a_delivery(webhook="https://customer.example/hook"))
+    tombstone = jobs.erase(failed, now=NOW + 5)
+    silent = a_delivery(rev=2, webhook=None)
+
+    store.erase(tombstone, silent, a_cleanup())
+
+    assert store.get(TENANT, JOB_ID) == tombstone
+    assert store.delivery(TENANT, JOB_ID) == silent
+    assert store.cleanup(TENANT, JOB_ID) == a_cleanup()
+
+
+@pytest.mark.parametrize("stale", ["job", "delivery", "cleanup"])
+def test_an_erasure_whose_job_or_outbox_moved_changes_nothing(store: JobStore, stale: str) -> None:
+    """I7."""
+    failed = a_job(status=JobStatus.FAILED, due_at=None)
+    store.create(failed, delivery=a_delivery())
+    if stale == "cleanup":
+        store.save_cleanup(a_cleanup(keys=("begun",)))
+    tombstone = jobs.erase(failed, now=NOW)
+    rev = {"job": 7, "delivery": 2, "cleanup": 2}[stale]
+
+    with pytest.raises(StaleWrite):
+        store.erase(
+            replace(tombstone, rev=rev if stale == "job" else 2),
+            a_delivery(rev=5 if stale == "delivery" else 2),
+            a_cleanup(),
+        )
+
+    assert store.get(TENANT, JOB_ID) == failed
+    assert store.delivery(TENANT, JOB_ID) == a_delivery()
+
+
+def test_a_cleanup_is_new_follows_its_row_and_goes_with_the_revision_it_was_read_with(store: JobStore) -> None:
+    first = a_cleanup(keys=("a.mp3", "ü.vtt"), erases=False)
+    store.save_cleanup(first)
+    with pytest.raises(StaleWrite):
+        store.save_cleanup(first)
+    second = replace(first, rev=2, due_at=NOW + 1)
+    store.save_cleanup(second)
+
+    with pytest.raises(StaleWrite):
+        store.drop_cleanup(first)
+    kept = store.cleanup(TENANT, JOB_ID)
+    store.drop_cleanup(second)
+    store.drop_cleanup(second)
+
+    assert kept == second
+    assert store.cleanup(TENANT, JOB_ID) is None
+
+
+def test_a_job_that_ends_leaves_what_is_to_be_taken_back(store: JobStore) -> None:
+    """I3."""
+    store.create(a_job(status=JobStatus.ASSEMBLING))
+
+    store.finish(a_job(status=JobStatus.FAILED, rev=2, due_at=None), a_delivery(), a_cleanup(erases=False))
+
+    assert store.cleanup(TENANT, JOB_ID) == a_cleanup(erases=False)
+
+
+def test_a_cleanup_comes_due(store: JobStore) -> None:
+    """B14."""
+    store.save_cleanup(a_cleanup(due_at=NOW))
+
+    assert list(store.due(NOW, 10)) == [Due("cleanup", TENANT, JOB_ID)]
+
+
+def test_the_jobs_that_share_audio_are_found_by_it(store: JobStore) -> None:
+    other = "job_0000000000000000000000000A"
+    store.create(a_job(segments_total=2), [a_segment(audio_key="shared"), a_segment(index=1, audio_key="mine")])
+    store.create(a_job(id=other), [a_segment(job_id=other, audio_key="shared")])
+
+    assert sorted(store.users_of("shared")) == sorted([(TENANT, JOB_ID), (TENANT, other)])
+    assert list(store.users_of("mine")) == [(TENANT, JOB_ID)]
+    assert list(store.users_of("nobody's")) == []
+    assert list(store.audio_of(TENANT, JOB_ID)) == [(0, "shared"), (1, "mine")]
+
+
+def test_segments_that_are_dropped_are_gone_and_used_by_nobody(store: JobStore) -> None:
+    rows = [a_segment(index=index, audio_key="one") for index in range(205)]
+    store.create(a_job(segments_total=205), rows[:90])
+    store.add_segments(rows[90:])
+
+    store.drop_segments(TENANT, JOB_ID, range(1, 205))
+    store.drop_segments(TENANT, JOB_ID, [1, 7_000])
+
+    assert list(store.segments(TENANT, JOB_ID)) == rows[:1]
+    assert set(store.users_of("one")) == {(TENANT, JOB_ID)}
+    with pytest.raises(StaleWrite):
+        store.save_segment(segments.claim(rows[3], now=NOW, lease_ms=1_000))

@@ -11,8 +11,8 @@ from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutErr
 
 from speech.aws.clients import Clients
 from speech.aws.s3 import S3InputStore, S3ResultStore, S3SegmentStore, S3TextStore, attachment, read_header
-from speech.errors import InputGone, StoreUnavailable, UnusableAudio
-from speech.ports import InputStore, ResultStore, SegmentStore, TextStore
+from speech.errors import InputGone, ObjectChanged, StoreUnavailable, UnusableAudio
+from speech.ports import InputStore, Over, ResultStore, SegmentStore, TextStore
 from speech.settings import TENANT
 from tests.fakes import (
     JOB_ID,
@@ -101,6 +101,23 @@ def test_a_text_may_be_written_again(texts: TextStore) -> None:
     texts.put_text(TENANT, JOB_ID, b"text")
 
     assert texts.read_text(TENANT, JOB_ID, 0, 4) == b"text"
+
+
+@BOTH
+def test_every_text_of_an_erased_job_goes_and_no_other(texts: TextStore) -> None:
+    """F7: also of a request that lost the race for the job's identity."""
+    other = "job_0000000000000000000000000A"
+    for tenant, text_id in ((TENANT, f"{JOB_ID}-aa"), (TENANT, f"{JOB_ID}-bb"), (TENANT, other), ("acme", JOB_ID)):
+        texts.put_text(tenant, text_id, b"text")
+
+    texts.erase_texts(TENANT, JOB_ID)
+    texts.erase_texts(TENANT, JOB_ID)
+
+    for text_id in (f"{JOB_ID}-aa", f"{JOB_ID}-bb"):
+        with pytest.raises(InputGone):
+            texts.read_text(TENANT, text_id, 0, 4)
+    assert texts.read_text(TENANT, other, 0, 4) == b"text"
+    assert texts.read_text("acme", JOB_ID, 0, 4) == b"text"
 
 
 # --- Audio of segments -----------------------------------------------------------------------
@@ -309,6 +326,35 @@ def test_metadata_is_read_as_its_sender_meant_it(header: str, meant: str) -> Non
     assert read_header(header) == meant
 
 
+@BOTH
+def test_erased_audio_is_gone(audio: SegmentStore) -> None:
+    """F7."""
+    for key in ("a", "b"):
+        audio.put_audio(key, b"RIFF", some_audio(bytes=4))
+
+    audio.erase_audio(["a", "never there"])
+    audio.erase_audio([])
+
+    assert audio.find_audio("a") is None
+    with pytest.raises(UnusableAudio):
+        audio.read_audio("a")
+    assert audio.read_audio("b") == b"RIFF"
+
+
+def test_audio_that_could_not_be_erased_is_not_taken_for_erased(
+    client: "S3Client", bucket: str, on_event: Callable[[str, Any], None]
+) -> None:
+    """E1, E5."""
+
+    def refuse(parsed: dict[str, Any], **_: Any) -> None:
+        parsed["Errors"] = [{"Key": "segments/a", "Code": "InternalError"}]
+
+    on_event("after-call.s3.DeleteObjects", refuse)
+
+    with pytest.raises(StoreUnavailable):
+        S3SegmentStore(client, bucket).erase_audio(["a"])
+
+
 # --- Results ---------------------------------------------------------------------------------
 
 
@@ -347,6 +393,79 @@ def test_a_link_names_its_key_and_its_version(results: ResultStore) -> None:
     assert "/a%20b/%C3%BC.txt.mp3?" in link
     assert parse_qs(urlsplit(link).query)["versionId"] == ["v7"]
     assert "versionId" not in results.link("a.mp3", version_id=None, filename="a.mp3")
+
+
+@BOTH
+def test_f8_a_result_is_put_only_where_nothing_lies_or_over_what_was_seen(results: ResultStore, tmp_path: Path) -> None:
+    file = tmp_path / "audio"
+    file.write_bytes(b"ID3 one")
+    facts: dict[str, Any] = {"content_type": "audio/mpeg", "metadata": {}}
+
+    assert results.tag("a.mp3") is None
+    results.put_file("a.mp3", file, **facts, over=Over(None))
+    seen = results.tag("a.mp3")
+    with pytest.raises(ObjectChanged):
+        results.put_file("a.mp3", file, **facts, over=Over(None))
+    results.put_bytes("a.mp3", b"two", **facts, over=Over(seen))
+    with pytest.raises(ObjectChanged):
+        results.put_bytes("a.mp3", b"three", **facts, over=Over(seen))
+    results.delete("a.mp3")
+    with pytest.raises(ObjectChanged):
+        results.put_bytes("a.mp3", b"four", **facts, over=Over(seen))
+
+
+@BOTH
+def test_f7_of_a_result_exactly_the_versions_of_the_erased_job_go(results: ResultStore) -> None:
+    """T20."""
+    for job_id, data in ((JOB_ID, b"1"), ("other", b"2"), (JOB_ID, b"3")):
+        results.put_bytes("a/ü b.mp3", data, content_type="audio/mpeg", metadata={"job-id": job_id})
+    results.put_bytes("a/ü b.mp3.old", b"4", content_type="audio/mpeg", metadata={"job-id": JOB_ID})
+    two = results.tag("a/ü b.mp3")
+
+    results.erase("a/ü b.mp3", JOB_ID)
+    before = results.tag("a/ü b.mp3")
+    results.erase("a/ü b.mp3", JOB_ID)
+    results.erase("a/ü b.mp3", "other")
+
+    assert before not in (None, two)
+    assert results.tag("a/ü b.mp3") is None
+    assert results.tag("a/ü b.mp3.old") is not None
+
+
+def test_f7_results_of_many_versions_are_erased_page_by_page(
+    client: "S3Client", bucket: str, on_event: Callable[[str, Any], None]
+) -> None:
+    results = S3ResultStore(client, bucket)
+    for _ in range(5):
+        results.put_bytes("a.mp3", b"1", content_type="audio/mpeg", metadata={"job-id": JOB_ID})
+    results.put_bytes("a.mp3x", b"1", content_type="audio/mpeg", metadata={"job-id": JOB_ID})
+
+    def two_at_a_time(params: dict[str, Any], **_: Any) -> None:
+        params["query_string"]["max-keys"] = "2"
+
+    on_event("before-call.s3.ListObjectVersions", two_at_a_time)
+    results.erase("a.mp3", JOB_ID)
+
+    left = client.list_object_versions(Bucket=bucket)["Versions"]
+    assert [each["Key"] for each in left] == ["a.mp3x"]
+
+
+def test_f8_two_that_publish_at_the_same_moment_are_told_apart_from_a_store_that_is_down(
+    client: "S3Client", bucket: str, on_event: Callable[[str, Any], None]
+) -> None:
+    def conflict(**_: Any) -> None:
+        raise ClientError(
+            {"Error": {"Code": "ConditionalRequestConflict"}, "ResponseMetadata": {"HTTPStatusCode": 409}},  # type: ignore[typeddict-item]  # all that is looked at
+            "PutObject",
+        )
+
+    on_event("after-call.s3.PutObject", conflict)
+    results = S3ResultStore(client, bucket)
+
+    with pytest.raises(ObjectChanged):
+        results.put_bytes("a.mp3", b"1", content_type="audio/mpeg", metadata={}, over=Over(None))
+    with pytest.raises(StoreUnavailable):
+        results.put_bytes("a.mp3", b"1", content_type="audio/mpeg", metadata={})
 
 
 def test_a_result_is_published_with_its_type_and_metadata(client: "S3Client", bucket: str, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from tests.fakes.builders import (
     JOB_ID,
+    a_cleanup,
     a_cost,
     a_delivery,
     a_job,
@@ -76,6 +77,7 @@ __all__ = [
     "FakeTextStore",
     "FakeWebhookSender",
     "Sent",
+    "a_cleanup",
     "a_cost",
     "a_delivery",
     "a_job",

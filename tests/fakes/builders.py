@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from speech.jobs import Cost, Job, Result, Source, Spec
-from speech.ports import ApiKeyRecord, Delivery
+from speech.ports import ApiKeyRecord, Cleanup, Delivery
 from speech.segments import Attempt, Segment, SegmentAudio
 from speech.settings import TENANT
 from tests.fakes.clock import NOW
@@ -56,6 +56,11 @@ def an_attempt(**changes: Any) -> Attempt:
 
 def a_delivery(**changes: Any) -> Delivery:
     return replace(Delivery(tenant=TENANT, job_id=JOB_ID, due_at=NOW), **changes)
+
+
+def a_cleanup(**changes: Any) -> Cleanup:
+    """What is to be taken away of `a_job()`, which was erased."""
+    return replace(Cleanup(tenant=TENANT, job_id=JOB_ID, until=NOW, due_at=NOW, erases=True), **changes)
 
 
 def some_audio(**changes: Any) -> SegmentAudio:

@@ -7,11 +7,13 @@ from dataclasses import replace
 from speech.errors import OverBudget, StaleWrite
 from speech.health import Health
 from speech.jobs import Job, Progress
-from speech.ports import ApiKeyRecord, Delivery, Due
+from speech.ports import ApiKeyRecord, Cleanup, Delivery, Due
 from speech.segments import Segment
 from tests.fakes.faults import Faulty
 
 MOST_SEGMENTS_AT_CREATION = 90
+
+Entry = Job | Segment | Delivery | Cleanup
 
 
 class FakeJobStore(Faulty):
@@ -26,16 +28,19 @@ class FakeJobStore(Faulty):
         self._sums: dict[tuple[str, str], tuple[int, int]] = {}
         self._uploads: dict[tuple[str, str, str], tuple[str, str]] = {}
         self._keys: dict[tuple[str, str], ApiKeyRecord] = {}
+        self._cleanups: dict[tuple[str, str], Cleanup] = {}
         self._quarantined: set[Due] = set()
         self._health: dict[str, Health] = {}
 
-    def put(self, *rows: Job | Segment | Delivery) -> None:
+    def put(self, *rows: Job | Segment | Delivery | Cleanup) -> None:
         with self._lock:
             for row in rows:
                 if isinstance(row, Job):
                     self._jobs[row.tenant, row.id] = row
                 elif isinstance(row, Segment):
                     self._of(row)[row.index] = row
+                elif isinstance(row, Cleanup):
+                    self._cleanups[row.tenant, row.job_id] = row
                 else:
                     self._deliveries[row.tenant, row.job_id] = row
 
@@ -79,12 +84,58 @@ class FakeJobStore(Faulty):
             self._expect(self._jobs.get((job.tenant, job.id)), job)
             self.put(job)
 
-    def finish(self, job: Job, delivery: Delivery) -> None:
+    def finish(self, job: Job, delivery: Delivery, cleanup: Cleanup | None = None) -> None:
         with self._call("finish"):
             self._expect(self._jobs.get((job.tenant, job.id)), job)
             if (delivery.tenant, delivery.job_id) in self._deliveries:
                 raise StaleWrite("The job was finished before.")
-            self.put(job, delivery)
+            self.put(job, delivery, *([cleanup] if cleanup else []))
+
+    def erase(self, tombstone: Job, delivery: Delivery | None, cleanup: Cleanup) -> None:
+        with self._call("erase"):
+            self._expect(self._jobs.get((tombstone.tenant, tombstone.id)), tombstone)
+            self._expect_or_new(self._cleanups.get((cleanup.tenant, cleanup.job_id)), cleanup)
+            if delivery is not None:
+                self._expect(self._deliveries.get((delivery.tenant, delivery.job_id)), delivery)
+                self.put(delivery)
+            self.put(tombstone, cleanup)
+
+    def cleanup(self, tenant: str, job_id: str) -> Cleanup | None:
+        with self._call("cleanup"):
+            return self._cleanups.get((tenant, job_id))
+
+    def save_cleanup(self, cleanup: Cleanup) -> None:
+        with self._call("save_cleanup"):
+            self._expect_or_new(self._cleanups.get((cleanup.tenant, cleanup.job_id)), cleanup)
+            self.put(cleanup)
+
+    def drop_cleanup(self, cleanup: Cleanup) -> None:
+        with self._call("drop_cleanup"):
+            row = self._cleanups.get((cleanup.tenant, cleanup.job_id))
+            if row is not None and row.rev != cleanup.rev:
+                raise StaleWrite("The row is not what it was when it was read.")
+            self._cleanups.pop((cleanup.tenant, cleanup.job_id), None)
+
+    def audio_of(self, tenant: str, job_id: str) -> Iterator[tuple[int, str]]:
+        with self._call("audio_of"):
+            rows = sorted(self._segments.get((tenant, job_id), {}).items())
+            return iter([(index, segment.audio_key) for index, segment in rows])
+
+    def users_of(self, audio_key: str) -> Iterator[tuple[str, str]]:
+        with self._call("users_of"):
+            return iter(
+                [
+                    job
+                    for job, segments in self._segments.items()
+                    for segment in segments.values()
+                    if segment.audio_key == audio_key
+                ]
+            )
+
+    def drop_segments(self, tenant: str, job_id: str, indexes: Sequence[int]) -> None:
+        with self._call("drop_segments"):
+            for index in indexes:
+                self._segments.get((tenant, job_id), {}).pop(index, None)
 
     def segment(self, tenant: str, job_id: str, index: int) -> Segment | None:
         with self._call("segment"):
@@ -212,6 +263,7 @@ class FakeJobStore(Faulty):
                     for segment in segments.values()
                 ),
                 *((each.due_at, Due("delivery", each.tenant, each.job_id)) for each in self._deliveries.values()),
+                *((each.due_at, Due("cleanup", each.tenant, each.job_id)) for each in self._cleanups.values()),
             ]
             overdue = [
                 (due_at, due)
@@ -243,7 +295,11 @@ class FakeJobStore(Faulty):
         with self._call("api_key"):
             return self._keys.get((tenant, key_id))
 
+    def _expect_or_new(self, row: Cleanup | None, new: Cleanup) -> None:
+        if row is not None or new.rev != 1:
+            self._expect(row, new)
+
     @staticmethod
-    def _expect(row: Job | Segment | Delivery | None, new: Job | Segment | Delivery) -> None:
+    def _expect(row: Entry | None, new: Entry) -> None:
         if row is None or row.rev != new.rev - 1:
             raise StaleWrite("The row is not what it was when it was read.")

@@ -1,12 +1,13 @@
 """Objects in memory: texts, segment audio, dropped inputs and published results."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from speech.errors import InputGone, UnusableAudio
-from speech.ports import InputObject
+from speech.errors import InputGone, ObjectChanged, UnusableAudio
+from speech.ports import InputObject, Over
 from speech.segments import SegmentAudio
 from tests.fakes.clock import NOW
 from tests.fakes.faults import Faulty
@@ -26,6 +27,11 @@ class FakeTextStore(Faulty):
             if (tenant, text_id) not in self.texts:
                 raise InputGone("The text of this job is no longer stored.")
             return self.texts[tenant, text_id][start:end]
+
+    def erase_texts(self, tenant: str, job_id: str) -> None:
+        with self._call("erase_texts"):
+            for key in [key for key in self.texts if key[0] == tenant and key[1].startswith(job_id)]:
+                del self.texts[key]
 
 
 class FakeSegmentStore(Faulty):
@@ -47,6 +53,11 @@ class FakeSegmentStore(Faulty):
             if audio_key not in self.objects:
                 raise UnusableAudio("gone", "The audio of a segment is no longer stored.")
             return self.objects[audio_key][0]
+
+    def erase_audio(self, audio_keys: Sequence[str]) -> None:
+        with self._call("erase_audio"):
+            for key in audio_keys:
+                self.objects.pop(key, None)
 
 
 class FakeInputStore(Faulty):
@@ -106,18 +117,43 @@ class FakeResultStore(Faulty):
         super().__init__()
         self.objects: dict[str, PublishedObject] = {}
         self.versions: dict[str, list[PublishedObject]] = {}
+        self._made = 0
 
-    def put_file(self, key: str, path: Path, *, content_type: str, metadata: Mapping[str, str]) -> str | None:
+    def put_file(
+        self, key: str, path: Path, *, content_type: str, metadata: Mapping[str, str], over: Over | None = None
+    ) -> str | None:
         with self._call("put_file"):
-            return self._put(key, path.read_bytes(), content_type, metadata)
+            return self._put(key, path.read_bytes(), content_type, metadata, over)
 
-    def put_bytes(self, key: str, data: bytes, *, content_type: str, metadata: Mapping[str, str]) -> str | None:
+    def put_bytes(
+        self, key: str, data: bytes, *, content_type: str, metadata: Mapping[str, str], over: Over | None = None
+    ) -> str | None:
         with self._call("put_bytes"):
-            return self._put(key, data, content_type, metadata)
+            return self._put(key, data, content_type, metadata, over)
 
-    def _put(self, key: str, data: bytes, content_type: str, metadata: Mapping[str, str]) -> str:
+    def tag(self, key: str) -> str | None:
+        with self._call("tag"):
+            return self._tag(key)
+
+    def _tag(self, key: str) -> str | None:
+        """As in S3, of the content alone: the same bytes again are not told apart."""
+        found = self.objects.get(key)
+        return None if found is None else hashlib.sha256(found.data).hexdigest()
+
+    def erase(self, key: str, job_id: str) -> None:
+        with self._call("erase"):
+            kept = [each for each in self.versions.pop(key, []) if each.metadata.get("job-id") != job_id]
+            if kept:
+                self.versions[key] = kept
+            if self.objects.pop(key, None) is not None and kept:
+                self.objects[key] = kept[-1]
+
+    def _put(self, key: str, data: bytes, content_type: str, metadata: Mapping[str, str], over: Over | None) -> str:
+        if over is not None and over.tag != self._tag(key):
+            raise ObjectChanged("Something else lies under this key.")
         versions = self.versions.setdefault(key, [])
-        new = PublishedObject(data, content_type, f"v{len(versions) + 1}", dict(metadata))
+        self._made += 1
+        new = PublishedObject(data, content_type, f"v{self._made}", dict(metadata))
         versions.append(new)
         self.objects[key] = new
         return new.version_id

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from local.emulators import EMULATORS
 from speech.apikeys import new_key
 from speech.aws.clients import Clients
 from speech.bootstrap import Services, services
+from speech.ports import Cleanup
 from tests.fakes.aws import (
     AUDIO_BUCKET,
     TABLE,
@@ -32,6 +33,7 @@ RECEIVERS: Mapping[str, tuple[str, ...]] = {
         "api_post_job",
         "api_get_job",
         "api_cancel_job",
+        "api_delete_job",
         "api_list_jobs",
         "api_list_vendors",
         "api_unknown_address",
@@ -131,9 +133,13 @@ def test_every_sample_event_is_taken_and_none_comes_back(cloud: Cloud, folder: s
 def test_every_sample_request_is_answered(cloud: Cloud, name: str) -> None:
     answer = cloud.call("jobs_api", with_a_key(event(name)))
 
-    expected = {"api_post_job": 202, "api_get_job": 404, "api_cancel_job": 404, "api_unknown_address": 404}.get(
-        name, 200
-    )
+    expected = {
+        "api_post_job": 202,
+        "api_get_job": 404,
+        "api_cancel_job": 404,
+        "api_delete_job": 404,
+        "api_unknown_address": 404,
+    }.get(name, 200)
     assert answer["statusCode"] == expected
     assert json.loads(answer["body"])
 
@@ -165,6 +171,42 @@ def test_a_request_goes_all_the_way_through_the_functions(cloud: Cloud) -> None:
     assert job["status"] == "completed"
     audio = cloud.clients.s3.head_object(Bucket=AUDIO_BUCKET, Key=f"jobs/{job['id']}.{job['format']}")
     assert audio["ContentLength"] == job["audio"]["bytes"]
+
+
+def test_f7_an_erased_job_leaves_the_buckets_and_the_table_empty_but_for_its_tombstone(cloud: Cloud) -> None:
+    sent = event("api_post_job")
+    sent["body"] = json.dumps({"text": "The canary sings.", "metadata": {"who": "canary"}})
+    posted = cloud.call("jobs_api", with_a_key(sent))
+    for folder, queue in (
+        ("start_segment", "voiceai"),
+        ("assemble_audio", "assembly"),
+        ("deliver_event", "deliveries"),
+    ):
+        cloud.call_with_messages(folder, queue)
+    gone = {**event("api_delete_job"), "rawPath": posted["headers"]["Location"]}
+    gone["requestContext"]["http"]["path"] = gone["rawPath"]
+
+    answer = cloud.call("jobs_api", with_a_key(gone))
+    asked = {**gone, "requestContext": {**gone["requestContext"], "http": {**gone["requestContext"]["http"]}}}
+    asked["requestContext"]["http"]["method"] = "GET"
+    looked = cloud.call("jobs_api", with_a_key(asked))
+
+    assert (answer["statusCode"], looked["statusCode"]) == (204, 404)
+    s3 = cloud.clients.s3
+    assert [s3.list_objects_v2(Bucket=bucket).get("Contents") for bucket in (AUDIO_BUCKET, WORK_BUCKET)] == [None, None]
+    assert not s3.list_object_versions(Bucket=AUDIO_BUCKET).get("Versions")
+    job_id = json.loads(posted["body"])["id"]
+    store = services().store
+    store.save_cleanup(a_cleanup_due_now(store.cleanup("default", job_id)))
+    cloud.call("sweep", event("schedule"))
+    rows = cloud.clients.dynamodb.scan(TableName=TABLE)["Items"]
+    assert {row["sk"]["S"] for row in rows} == {"job", "progress", "delivery", "key"}
+    assert "canary" not in json.dumps(rows)
+
+
+def a_cleanup_due_now(cleanup: Cleanup | None) -> Cleanup:
+    assert cleanup is not None
+    return replace(cleanup, rev=cleanup.rev + 1, due_at=1, until=1)
 
 
 def test_of_a_batch_only_what_failed_comes_back(cloud: Cloud) -> None:

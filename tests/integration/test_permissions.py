@@ -6,7 +6,7 @@ that need a permission. What their calls need is compared with what the template
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import count
@@ -157,6 +157,20 @@ class Cloud:
         """An hour later, the sweep comes by."""
         self.now += HOUR * 1000
         self.call("sweep", event("schedule"))
+
+    @contextmanager
+    def gone_before_it_is_looked_at(self, key: str) -> Iterator[None]:
+        """A version under this key is there when it is listed, and not any more when it is asked for."""
+
+        def take_away(params: Mapping[str, Any], **_: Any) -> None:
+            if params["Key"] == key:
+                self.clients.s3.delete_object(Bucket=params["Bucket"], Key=key, VersionId=params["VersionId"])
+
+        self.session.events.register("before-parameter-build.s3.HeadObject", take_away)
+        try:
+            yield
+        finally:
+            self.session.events.unregister("before-parameter-build.s3.HeadObject", take_away)
 
     # --- the ways in ---
 
@@ -430,6 +444,59 @@ def jobs_that_are_cancelled(cloud: Cloud) -> None:
     cloud.run()
 
 
+def audio_that_is_gone_and_costs_anew(cloud: Cloud) -> None:
+    """For a job with a budget, what was stored and is there no longer is reserved again."""
+    job = cloud.post("voiceai")
+    cloud.receive(*cloud.sent.pop()[:2])
+    stored = cloud.segment(job)
+    cloud.store.save_segment(replace(stored, rev=stored.rev + 1, reserved=0.01))
+    here = cloud.job(job.id)
+    cloud.store.save(replace(here, rev=here.rev + 1, max_cost=5.0))
+    cloud.remove("WorkBucket", "segments/")
+    cloud.run()
+
+
+def jobs_that_are_erased(cloud: Cloud) -> None:
+    cloud.receive("UploadsQueue", cloud.drop("erased.txt", cloud.text()))
+    cloud.run()
+    done = cloud.complete(cloud.post("voiceai"))
+    waiting = cloud.post("voiceai", " ".join(cloud.text() for _ in range(30)))
+    dropped = next(iter(cloud.store.users_of(cloud.segment(done).audio_key)))[1]
+    for job_id in (done.id, waiting.id, dropped):
+        assert cloud.ask("api_delete_job", f"/v1/jobs/{job_id}", body="")["statusCode"] == 204
+    cloud.sweep()
+
+
+def what_comes_back_after_an_erasure(cloud: Cloud) -> None:
+    """Put there by who was still at work; and what somebody else takes away at the same moment."""
+    job = cloud.complete(cloud.post("voiceai"))
+    key = f"jobs/{job.id}.wav"
+    with cloud.gone_before_it_is_looked_at(key):
+        assert cloud.ask("api_delete_job", f"/v1/jobs/{job.id}", body="")["statusCode"] == 204
+    cloud.clients.s3.put_object(Bucket=cloud.names["WorkBucket"], Key=f"texts/{TENANT}/{job.id}-late.txt", Body=b"late")
+    for late in (key, f"jobs/{job.id}.vtt"):
+        cloud.clients.s3.put_object(Bucket=cloud.names["AudioBucket"], Key=late, Metadata={"job-id": job.id})
+    with cloud.gone_before_it_is_looked_at(key):
+        cloud.sweep()
+
+
+def a_file_that_is_dropped_again(cloud: Cloud) -> None:
+    for _ in range(2):
+        cloud.receive("UploadsQueue", cloud.drop("again.txt", cloud.text()))
+        cloud.run()
+        cloud.remove("AudioBucket", "again.txt.srt")
+
+
+def a_job_that_ends_while_it_is_published(cloud: Cloud) -> None:
+    job = cloud.post("voiceai")
+    for _ in range(2):
+        cloud.receive(*cloud.sent.pop(0)[:2])
+        if cloud.job(job.id).status is JobStatus.ASSEMBLING:
+            cloud.meanwhile = lambda: cloud.ask("api_cancel_job", f"/v1/jobs/{job.id}/cancel", body="")
+    cloud.run()
+    cloud.sweep()
+
+
 def dead_letters(cloud: Cloud) -> None:
     cloud.post("voiceai")
     _, body, _ = cloud.sent.pop()
@@ -457,7 +524,12 @@ PATHS: tuple[Callable[[Cloud], None], ...] = (
     messages_that_are_lost,
     an_acceptance_that_was_cut_off,
     stored_things_that_are_gone,
+    audio_that_is_gone_and_costs_anew,
     jobs_that_are_cancelled,
+    jobs_that_are_erased,
+    what_comes_back_after_an_erasure,
+    a_file_that_is_dropped_again,
+    a_job_that_ends_while_it_is_published,
     dead_letters,
 )
 

@@ -17,6 +17,8 @@ from speech.settings import Settings
 from speech.usecases.accept_job import AcceptJob
 from speech.usecases.cancel_job import CancelJob
 from speech.usecases.check_api_key import CheckApiKey
+from speech.usecases.clean_up import CleanUp
+from speech.usecases.erase_job import EraseJob
 from speech.usecases.finish_job import FinishJob
 from speech.usecases.ingest_message import IngestMessage
 from speech.usecases.ingest_upload import IngestUpload
@@ -38,6 +40,7 @@ from tests.fakes import (
     FakeKeys,
     FakePolicies,
     FakeResultStore,
+    FakeSegmentStore,
     FakeTextStore,
 )
 
@@ -91,6 +94,7 @@ class Edge:
     clock: FakeClock = field(default_factory=FakeClock)
     store: FakeJobStore = field(default_factory=FakeJobStore)
     texts: FakeTextStore = field(default_factory=FakeTextStore)
+    audio: FakeSegmentStore = field(default_factory=FakeSegmentStore)
     inputs: FakeInputStore = field(default_factory=FakeInputStore)
     results: FakeResultStore = field(default_factory=FakeResultStore)
     dispatcher: FakeDispatcher = field(default_factory=FakeDispatcher)
@@ -106,6 +110,8 @@ class Edge:
         self.post_job = PostJob(self.accept_job)
         self.read_job = ReadJob(self.store, self.results)
         self.cancel_job = CancelJob(self.store, FinishJob(self.store, self.dispatcher, self.clock, self.settings))
+        self.clean_up = CleanUp(self.store, self.texts, self.audio, self.results, self.clock)
+        self.erase_job = EraseJob(self.store, self.cancel_job, self.clean_up, self.clock, self.settings)
         self.list_vendors = ListVendors(vendors, self.settings, self.policies, self.clock)
         self.list_voices = ListVoices(vendors, self.vendor, self.cache, self.settings)
         self.read_vendor = ReadVendor(vendors, self.list_vendors, self.vendor, self.store)

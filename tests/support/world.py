@@ -17,8 +17,10 @@ from speech.usecases.assemble_audio import AssembleAudioUseCase
 from speech.usecases.cancel_job import CancelJob
 from speech.usecases.change_narrator import ChangeNarrator
 from speech.usecases.check_segment import CheckSegmentUseCase
+from speech.usecases.clean_up import CleanUp
 from speech.usecases.close_failed_job import CloseFailedJob
 from speech.usecases.deliver_event import DeliverEventUseCase
+from speech.usecases.erase_job import EraseJob
 from speech.usecases.finish_job import FinishJob
 from speech.usecases.settle_segment import SettleSegment
 from speech.usecases.start_segment import StartSegmentUseCase
@@ -170,7 +172,9 @@ class World:
         self.deliver = DeliverEventUseCase(
             results=self.results, bus=self.bus, webhooks=self.webhooks, keys=self.keys, **common
         )
+        self.clean_up = CleanUp(self.store, self.texts, self.audio, self.results, self.clock)
         self.sweep = Sweep(
+            clean_up=self.clean_up,
             settle=self.settle,
             finish=self.finish,
             resume=self.resumed.append,
@@ -178,6 +182,7 @@ class World:
             **common,
         )
         self.cancel = CancelJob(self.store, self.finish)
+        self.erase = EraseJob(self.store, self.cancel, self.clean_up, self.clock, self.settings)
         self.refused: list[str] = []
         self.close = CloseFailedJob(
             store=self.store,

@@ -137,6 +137,8 @@ def _for_objects(operation: str, asked: Mapping[str, Any]) -> Iterator[tuple[str
         verb = OBJECTS[operation]
         version = "Version" if "VersionId" in asked and verb != "Put" else ""
         yield f"s3:{verb}Object{version}", asked["Bucket"], asked["Key"]
+        if "IfMatch" in asked:  # whoever may write on condition of what is there has to be allowed to see it
+            yield "s3:GetObject", asked["Bucket"], asked["Key"]
     elif operation == "DeleteObjects":
         for each in asked["Delete"]["Objects"]:
             version = "Version" if "VersionId" in each else ""

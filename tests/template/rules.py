@@ -254,9 +254,10 @@ def the_table_is_as_agreed(stack: Stack) -> Iterator[str]:
     if _keys(table) != ["pk", "sk"]:
         yield "JobsTable is not keyed by pk and sk"
     if {index["IndexName"]: _keys(index) for index in table.get("GlobalSecondaryIndexes", [])} != {
-        "due": ["due_shard", "due_at"]
+        "due": ["due_shard", "due_at"],
+        "audio": ["audio_key"],
     }:
-        yield "JobsTable has no index `due` on due_shard and due_at"
+        yield "JobsTable has not the indexes `due` on due_shard and due_at, `audio` on audio_key"
 
 
 def _keys(table: Resource) -> list[str]:
@@ -525,6 +526,7 @@ def the_api_has_the_agreed_routes(stack: Stack) -> Iterator[str]:
         "post /v1/jobs": "JobsApiFunction",
         "get /v1/jobs": "JobsApiFunction",
         "get /v1/jobs/{id}": "JobsApiFunction",
+        "delete /v1/jobs/{id}": "JobsApiFunction",
         "post /v1/jobs/{id}/cancel": "JobsApiFunction",
         "get /v1/vendors": "JobsApiFunction",
         "get /v1/vendors/{name}": "JobsApiFunction",

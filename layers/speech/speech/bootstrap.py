@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from speech.usecases.change_narrator import ChangeNarrator
     from speech.usecases.check_api_key import CheckApiKey
     from speech.usecases.check_segment import CheckSegmentUseCase
+    from speech.usecases.clean_up import CleanUp
     from speech.usecases.close_failed_job import CloseFailedJob
     from speech.usecases.deliver_event import DeliverEventUseCase
+    from speech.usecases.erase_job import EraseJob
     from speech.usecases.finish_job import FinishJob
     from speech.usecases.ingest_message import IngestMessage
     from speech.usecases.ingest_upload import IngestUpload
@@ -221,6 +223,18 @@ class Services:
         return CancelJob(self.store, self._finish)
 
     @cached_property
+    def erase_job(self) -> "EraseJob":
+        from speech.usecases.erase_job import EraseJob
+
+        return EraseJob(self.store, self.cancel_job, self._clean_up, self.clock, self.settings)
+
+    @cached_property
+    def _clean_up(self) -> "CleanUp":
+        from speech.usecases.clean_up import CleanUp
+
+        return CleanUp(self.store, self.texts, self.audio, self.results, self.clock)
+
+    @cached_property
     def check_api_key(self) -> "CheckApiKey":
         from speech.usecases.check_api_key import CheckApiKey
 
@@ -347,7 +361,14 @@ class Services:
         from speech.vendors import capabilities
 
         return Sweep(
-            self.store, self.clock, self.settings, self._settle, self._finish, self.accept_job.resume, capabilities
+            self.store,
+            self.clock,
+            self.settings,
+            self._settle,
+            self._finish,
+            self.accept_job.resume,
+            capabilities,
+            self._clean_up,
         )
 
     @cached_property

@@ -71,6 +71,12 @@ class IllegalTransition(SpeechError):
     status = 409
 
 
+class JobErased(SpeechError):
+    code = "job-erased"
+    title = "The job of this request was erased"
+    status = 409
+
+
 class PayloadTooLarge(SpeechError):
     code = "payload-too-large"
     title = "The request is too large"
@@ -194,6 +200,15 @@ class StaleWrite(SpeechError):
     """A conditional write was refused: somebody else moved the row first. Never shown to clients."""
 
     code = "stale-write"
+    title = "Somebody else was faster"
+    status = 409
+    retryable = True
+
+
+class ObjectChanged(SpeechError):
+    """A conditional write of an object was refused: something else lies there. Never shown to clients."""
+
+    code = "object-changed"
     title = "Somebody else was faster"
     status = 409
     retryable = True

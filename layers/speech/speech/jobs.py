@@ -27,7 +27,9 @@ class JobStatus(StrEnum):
 TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
     JobStatus.ACCEPTED: frozenset({JobStatus.SYNTHESIZING, JobStatus.FAILED, JobStatus.CANCELLED}),
     JobStatus.SYNTHESIZING: frozenset({JobStatus.ASSEMBLING, JobStatus.FAILED, JobStatus.CANCELLED}),
-    JobStatus.ASSEMBLING: frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED}),
+    JobStatus.ASSEMBLING: frozenset(
+        {JobStatus.COMPLETED, JobStatus.SYNTHESIZING, JobStatus.FAILED, JobStatus.CANCELLED}
+    ),
     JobStatus.COMPLETED: frozenset(),
     JobStatus.FAILED: frozenset(),
     JobStatus.CANCELLED: frozenset(),
@@ -119,6 +121,8 @@ class Job:
     `spec` is None only in a job that was refused before its options could be understood. `text_id` names
     the stored text by job and content: a request that loses the race for an identity harms nobody's text.
     `lease_token` is who assembles now, until `lease_until`. `price` is what its vendor asked when it was taken.
+    With `erased_at` it is a tombstone: that there was a job and how it ended, so that what made it does not make
+    it again.
 
     One narrator speaks the whole of it: take 0 is the first, take n the n-th of `fallback`, and `spec`, `price`
     and `segments_total` are those of the take in force. `why` is why it speaks, `choice` how the first one was
@@ -158,6 +162,7 @@ class Job:
     choice: dict[str, Any] | None = None
     turns: tuple[Turn, ...] = ()
     held: dict[str, Any] | None = None
+    erased_at: int | None = None
 
     @property
     def may_change_narrator(self) -> bool:
@@ -187,6 +192,13 @@ def begin_synthesis(job: Job, *, now: int, due_at: int) -> Job:
 def begin_assembly(job: Job, *, now: int, due_at: int) -> Job:
     """synthesizing → assembling: every segment is stored."""
     return _moved(job, JobStatus.ASSEMBLING, now, due_at=min(due_at, job.deadline_at), sends=0)
+
+
+def resume_synthesis(job: Job, *, now: int) -> Job:
+    """assembling → synthesizing: audio that was stored is there no longer, and has to be spoken anew."""
+    return _moved(
+        job, JobStatus.SYNTHESIZING, now, due_at=min(now, job.deadline_at), lease_token=None, lease_until=None, sends=0
+    )
 
 
 def postpone(job: Job, *, due_at: int, sent: bool = False) -> Job:
@@ -256,6 +268,25 @@ def fail(job: Job, problem: dict[str, Any], *, cost: Cost, now: int) -> Job:
 def cancel(job: Job, *, cost: Cost, now: int) -> Job:
     """→ cancelled: somebody wants no more of it."""
     return _moved(job, JobStatus.CANCELLED, now, cost=cost, due_at=None, lease_token=None, lease_until=None)
+
+
+def erase(job: Job, *, now: int) -> Job:
+    """The tombstone of a job that has ended: nothing of what it was about."""
+    if not job.is_terminal:
+        raise IllegalTransition(f"A job that is {job.status} has to end before it can be erased.")
+    return Job(
+        tenant=job.tenant,
+        id=job.id,
+        source=Source(type=job.source.type),
+        created_at=job.created_at,
+        updated_at=now,
+        deadline_at=job.deadline_at,
+        spec=None,
+        status=job.status,
+        rev=job.rev + 1,
+        cost=job.cost,
+        erased_at=now,
+    )
 
 
 def cost_of(segments: Iterable[Segment]) -> Cost:

@@ -40,8 +40,26 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class Cleanup:
+    """The outbox row of what is to be taken away of a job that has ended. Times are epoch milliseconds.
+
+    `keys` are objects of the audio bucket, of which the versions go that this job put there. `erases`: its text,
+    the audio that no other job shares and its segments' rows go too. Until `until` somebody who was at work when
+    the job ended may put something back, so it is not over before.
+    """
+
+    tenant: str
+    job_id: str
+    until: int
+    rev: int = 1
+    due_at: int | None = None
+    keys: tuple[str, ...] = ()
+    erases: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Due:
-    """Something overdue. `kind` is job, segment or delivery."""
+    """Something overdue. `kind` is job, segment, delivery or cleanup."""
 
     kind: str
     tenant: str
@@ -89,8 +107,34 @@ class JobStore(Protocol):
         """Write a job whose row still has revision `job.rev - 1`."""
         ...
 
-    def finish(self, job: Job, delivery: Delivery) -> None:
-        """As `save`, together with the outbox row, in one transaction."""
+    def finish(self, job: Job, delivery: Delivery, cleanup: Cleanup | None = None) -> None:
+        """As `save`, together with the outbox rows, in one transaction."""
+        ...
+
+    def erase(self, tombstone: Job, delivery: Delivery | None, cleanup: Cleanup) -> None:
+        """Write the tombstone of a job and what is left of its outbox, each following its row, in one transaction."""
+        ...
+
+    def cleanup(self, tenant: str, job_id: str) -> Cleanup | None: ...
+
+    def save_cleanup(self, cleanup: Cleanup) -> None:
+        """Write a cleanup that is new with revision 1, and else follows its row."""
+        ...
+
+    def drop_cleanup(self, cleanup: Cleanup) -> None:
+        """It is over: take the row away that has still this very revision."""
+        ...
+
+    def audio_of(self, tenant: str, job_id: str) -> Iterator[tuple[int, str]]:
+        """Index and audio key of each segment, also of rows that cannot be understood otherwise."""
+        ...
+
+    def users_of(self, audio_key: str) -> Iterator[tuple[str, str]]:
+        """Tenant and id of the jobs with a segment of this audio; may be stale, so the job's row decides."""
+        ...
+
+    def drop_segments(self, tenant: str, job_id: str, indexes: Sequence[int]) -> None:
+        """Take rows away; those that are gone already are no harm."""
         ...
 
     def segment(self, tenant: str, job_id: str, index: int) -> Segment | None: ...
@@ -222,6 +266,10 @@ class TextStore(Protocol):
         """Bytes [start, end). Raises InputGone when the text was erased."""
         ...
 
+    def erase_texts(self, tenant: str, job_id: str) -> None:
+        """Every text that was stored under the name of this job."""
+        ...
+
 
 class SegmentStore(Protocol):
     """Verified audio of segments, addressed by content."""
@@ -241,6 +289,8 @@ class SegmentStore(Protocol):
     def read_audio(self, audio_key: str) -> bytes:
         """Raises UnusableAudio("gone") when it is no longer there."""
         ...
+
+    def erase_audio(self, audio_keys: Sequence[str]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,14 +317,33 @@ class InputStore(Protocol):
         ...
 
 
-class ResultStore(Protocol):
-    """The audio bucket: what publishers fetch."""
+@dataclass(frozen=True, slots=True)
+class Over:
+    """On condition that this lies under a key: what `ResultStore.tag` said of it, or nothing at all."""
 
-    def put_file(self, key: str, path: Path, *, content_type: str, metadata: Mapping[str, str]) -> str | None:
+    tag: str | None
+
+
+class ResultStore(Protocol):
+    """The audio bucket: what publishers fetch. A write whose condition `over` is refused raises ObjectChanged."""
+
+    def put_file(
+        self, key: str, path: Path, *, content_type: str, metadata: Mapping[str, str], over: Over | None = None
+    ) -> str | None:
         """Upload a file; returns the version id where the bucket is versioned."""
         ...
 
-    def put_bytes(self, key: str, data: bytes, *, content_type: str, metadata: Mapping[str, str]) -> str | None: ...
+    def put_bytes(
+        self, key: str, data: bytes, *, content_type: str, metadata: Mapping[str, str], over: Over | None = None
+    ) -> str | None: ...
+
+    def tag(self, key: str) -> str | None:
+        """What tells the content under a key from another, or None when there is nothing."""
+        ...
+
+    def erase(self, key: str, job_id: str) -> None:
+        """Every version that was put there with this `job-id` in its metadata. What lay there before comes back."""
+        ...
 
     def delete(self, key: str) -> None: ...
 

@@ -24,6 +24,22 @@ def result_base(job: Job) -> str:
     return upload_base(job.source.key) if job.source.type == "upload" and job.source.key else own_base(job)
 
 
+def keys_under(base: str, job: Job) -> tuple[str, ...]:
+    """The keys of a job's results under a base."""
+    suffixes = (job.spec.format, "vtt", "srt", "manifest.json") if job.spec else ()
+    return tuple(f"{base}.{suffix}" for suffix in suffixes)
+
+
+def result_keys(job: Job) -> tuple[str, ...]:
+    """Every key under which audio of this job, and what goes with it, may have been published."""
+    return tuple(key for base in dict.fromkeys((result_base(job), own_base(job))) for key in keys_under(base, job))
+
+
+def error_key(job: Job) -> str:
+    """Where a drop that failed says why."""
+    return f"{result_base(job)}.error.md"
+
+
 def is_latest(store: JobStore, job: Job) -> bool:
     """Whether this job speaks for the newest version of its file; true for everything that is not a drop."""
     if job.source.type != "upload" or not job.source.bucket or not job.source.key:

@@ -403,6 +403,15 @@ def fail(
     )
 
 
+def lose(segment: Segment, *, now: int) -> Segment:
+    """stored → pending, the one way back: its audio is there no longer, for another job that had it was erased."""
+    if segment.status is not SegmentStatus.STORED:
+        raise IllegalTransition(f"A {segment.status} segment has no audio to lose.")
+    return replace(
+        segment, status=SegmentStatus.PENDING, rev=segment.rev + 1, audio=None, not_before=now, due_at=now, hops=0
+    )
+
+
 def stop(segment: Segment, *, now: int, problem: dict[str, Any]) -> Segment:
     """Its job has ended: nothing more is bought or asked for. What an open call came to, nobody will know.
 

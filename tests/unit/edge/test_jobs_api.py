@@ -15,7 +15,7 @@ from speech.apikeys import READ, WRITE
 from speech.errors import StoreUnavailable
 from speech.jobs import JobStatus, Progress
 from tests.fakes import JOB_ID, a_job, a_problem, a_result
-from tests.support.edge import Edge, event, function
+from tests.support.edge import BUCKET, Edge, a_notification, event, function
 
 RESOURCE_KEYS = {
     "id",
@@ -239,7 +239,9 @@ def test_no_body_is_ever_our_fault(body: bytes) -> None:
 # --- Keys ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["api_post_job", "api_get_job", "api_cancel_job", "api_list_jobs", "api_list_vendors"])
+@pytest.mark.parametrize(
+    "name", ["api_post_job", "api_get_job", "api_cancel_job", "api_delete_job", "api_list_jobs", "api_list_vendors"]
+)
 def test_nothing_is_done_without_a_key(edge: Edge, name: str) -> None:
     """T1"""
     without = request(name, None)
@@ -320,6 +322,77 @@ def test_a_cancel_of_another_tenants_job_is_404_and_changes_nothing(edge: Edge) 
     problem(cancel(edge), 404, "job-not-found")
 
     assert edge.only_job() == theirs
+
+
+# --- DELETE ----------------------------------------------------------------------------------
+
+
+def delete(edge: Edge, job_id: str = JOB_ID, **changes: Any) -> dict[str, Any]:
+    return edge.call("jobs_api", request("api_delete_job", edge.an_api_key(), path=f"/v1/jobs/{job_id}", **changes))
+
+
+def test_f7_an_erased_job_is_not_there_any_more(edge: Edge) -> None:
+    job_id = json.loads(post(edge, {"text": "A canary."})["body"])["id"]
+
+    answers = [delete(edge, job_id), delete(edge, job_id)]
+
+    assert [(answer["statusCode"], answer.get("body") or "") for answer in answers] == [(204, "")] * 2
+    assert answers[0]["headers"]["Cache-Control"] == "no-store"
+    problem(get(edge, f"/v1/jobs/{job_id}"), 404, "job-not-found")
+    problem(cancel(edge, job_id), 404, "job-not-found")
+    listed = edge.call("jobs_api", request("api_list_jobs", edge.an_api_key()))
+    assert json.loads(listed["body"])["jobs"] == []
+    assert edge.texts.texts == {}
+    assert "canary" not in repr(edge.store.jobs())
+
+
+def test_f7_the_key_of_an_erased_job_does_not_make_it_again(edge: Edge) -> None:
+    """A14"""
+    delete(edge, json.loads(post(edge)["body"])["id"])
+    tombstone = edge.only_job()
+
+    for body in (None, {"text": "Another text."}):
+        problem(post(edge, body), 409, "job-erased")
+
+    assert edge.only_job() == tombstone
+    assert edge.texts.texts == {}
+
+
+def test_f7_a_message_or_a_notice_that_comes_again_does_not_make_an_erased_job_again(edge: Edge) -> None:
+    """A14, T20: nor is the dropped file touched."""
+    body = json.dumps({"text": "Hello.", "request_id": "order-4711"})
+    edge.ingest_message(body, "m1")
+    dropped = edge.drop("a.txt", "Hello there.")
+    jobs = {job.id for job in edge.store.jobs()}
+    for job_id in jobs:
+        assert delete(edge, job_id)["statusCode"] == 204
+    sent = len(edge.dispatcher.sent)
+
+    edge.ingest_message(body, "m2")
+    edge.ingest_message.give_up(body, "m2")
+    notice = a_notification("a.txt", versionId=dropped.source.version_id)
+    edge.ingest_upload(notice)
+    edge.ingest_upload.give_up(notice)
+
+    assert {job.id for job in edge.store.jobs()} == jobs
+    assert all(job.erased_at for job in edge.store.jobs())
+    assert edge.texts.texts == {}
+    assert len(edge.dispatcher.sent) == sent
+    assert edge.inputs.read(BUCKET, "a.txt", None, 100) == b"Hello there."
+
+
+@pytest.mark.parametrize("job_id", [JOB_ID, "x", "job_" + "Z" * 26])
+def test_an_erasure_of_what_is_not_there_is_404(edge: Edge, job_id: str) -> None:
+    problem(delete(edge, job_id), 404, "job-not-found")
+
+
+def test_e2_an_erasure_that_meets_a_busy_store_is_503_and_can_be_asked_for_again(edge: Edge) -> None:
+    job_id = json.loads(post(edge)["body"])["id"]
+    edge.store.fail_next("erase", StoreUnavailable("busy"))
+
+    problem(delete(edge, job_id), 503, "temporarily-unavailable")
+
+    assert delete(edge, job_id)["statusCode"] == 204
 
 
 # --- GET -------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from speech.health import Health
 from speech.jobs import Job, Progress
 from speech.observability import count, logger
 from speech.policy import Policy
-from speech.ports import ApiKeyRecord, Clock, Delivery, Due
+from speech.ports import ApiKeyRecord, Cleanup, Clock, Delivery, Due
 from speech.segments import Segment
 from speech.settings import TENANT
 
@@ -30,6 +30,7 @@ MOST_SEGMENTS_AT_CREATION = 90
 ROWS_PER_TRANSACTION = 100
 
 DUE_INDEX = "due"
+AUDIO_INDEX = "audio"
 DUE_SHARDS = 4
 """Partitions of the index of overdue rows: each takes 1,000 writes a second. Growing is safe, shrinking is not."""
 
@@ -46,6 +47,7 @@ PART_BYTES = 90_000
 MOST_PARTS = 10
 
 _Key = dict[str, Any]
+Entry = Job | Segment | Delivery | Cleanup | Health
 Entity = TypeVar("Entity")
 
 
@@ -74,14 +76,22 @@ def _cache_key(tenant: str, name: str, part: int) -> _Key:
     return {"pk": {"S": f"{tenant}#cache#{name}"}, "sk": {"S": f"part#{part:03d}"}}
 
 
-def _key_of(entity: Job | Segment | Delivery | Health) -> _Key:
+def _key_of(entity: Entry) -> _Key:
     if isinstance(entity, Job):
         return _job_key(entity.tenant, entity.id)
     if isinstance(entity, Segment):
         return _segment_key(entity.tenant, entity.job_id, entity.index)
     if isinstance(entity, Health):
         return _health_key(entity.vendor)
-    return _job_key(entity.tenant, entity.job_id, "delivery")
+    return _job_key(entity.tenant, entity.job_id, "cleanup" if isinstance(entity, Cleanup) else "delivery")
+
+
+def _segments_of(tenant: str, job_id: str) -> dict[str, Any]:
+    return {
+        "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)",
+        "ExpressionAttributeValues": {":pk": _job_key(tenant, job_id)["pk"], ":prefix": {"S": "segment#"}},
+        "ConsistentRead": True,
+    }
 
 
 class DynamoJobStore:
@@ -134,9 +144,66 @@ class DynamoJobStore:
     def save(self, job: Job) -> None:
         self._replace(job)
 
-    def finish(self, job: Job, delivery: Delivery) -> None:
+    def finish(self, job: Job, delivery: Delivery, cleanup: Cleanup | None = None) -> None:
         write_id = _new_write_id()
-        self._transact([self._put(job, write_id, _follows(job.rev)), self._put(delivery, write_id, _ABSENT)], write_id)
+        puts = [self._put(job, write_id, _follows(job.rev)), self._put(delivery, write_id, _ABSENT)]
+        if cleanup is not None:
+            puts.append(self._put(cleanup, write_id))
+        self._transact(puts, write_id)
+
+    def erase(self, tombstone: Job, delivery: Delivery | None, cleanup: Cleanup) -> None:
+        write_id = _new_write_id()
+        puts = [
+            self._put(tombstone, write_id, _follows(tombstone.rev)),
+            self._put(cleanup, write_id, _UNWRITTEN if cleanup.rev == 1 else _follows(cleanup.rev)),
+        ]
+        if delivery is not None:
+            puts.append(self._put(delivery, write_id, _follows(delivery.rev)))
+        self._transact(puts, write_id)
+
+    def cleanup(self, tenant: str, job_id: str) -> Cleanup | None:
+        row = self._get(_job_key(tenant, job_id, "cleanup"))
+        return _decoded(Cleanup, row)
+
+    def save_cleanup(self, cleanup: Cleanup) -> None:
+        self._replace(cleanup)
+
+    def drop_cleanup(self, cleanup: Cleanup) -> None:
+        try:
+            with translated():
+                self._client.delete_item(
+                    TableName=self._table,
+                    Key=_key_of(cleanup),
+                    ConditionExpression="attribute_not_exists(pk) OR rev = :rev",
+                    ExpressionAttributeValues={":rev": {"N": str(cleanup.rev)}},
+                )
+        except ClientError as error:
+            if code_of(error) != _REFUSED:
+                raise
+            raise _stale() from error
+
+    def audio_of(self, tenant: str, job_id: str) -> Iterator[tuple[int, str]]:
+        for row in self._query(**_segments_of(tenant, job_id), ProjectionExpression="sk, audio_key"):
+            audio_key: Mapping[str, str] = row.get("audio_key", {})
+            yield int(row["sk"]["S"].partition("#")[2]), audio_key.get("S", "")
+
+    def users_of(self, audio_key: str) -> Iterator[tuple[str, str]]:
+        for row in self._query(
+            IndexName=AUDIO_INDEX,
+            KeyConditionExpression="audio_key = :key",
+            ExpressionAttributeValues={":key": {"S": audio_key}},
+        ):
+            tenant, _, job_id = row["pk"]["S"].partition("#job#")
+            yield tenant, job_id
+
+    def drop_segments(self, tenant: str, job_id: str, indexes: Sequence[int]) -> None:
+        for first in range(0, len(indexes), ROWS_PER_TRANSACTION):
+            some = indexes[first : first + ROWS_PER_TRANSACTION]
+            actions: Any = [
+                {"Delete": {"TableName": self._table, "Key": _segment_key(tenant, job_id, index)}} for index in some
+            ]
+            with translated():
+                self._client.transact_write_items(TransactItems=actions)
 
     def segment(self, tenant: str, job_id: str, index: int) -> Segment | None:
         row = self._get(_segment_key(tenant, job_id, index))
@@ -164,14 +231,7 @@ class DynamoJobStore:
         self._replace(health)
 
     def segments(self, tenant: str, job_id: str) -> Iterator[Segment]:
-        for row in self._query(
-            KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
-            ExpressionAttributeValues={
-                ":pk": _job_key(tenant, job_id)["pk"],
-                ":prefix": {"S": "segment#"},
-            },
-            ConsistentRead=True,
-        ):
+        for row in self._query(**_segments_of(tenant, job_id)):
             yield decode(Segment, row)
 
     def save_segment(self, segment: Segment) -> None:
@@ -302,7 +362,7 @@ class DynamoJobStore:
 
     # --- One row -----------------------------------------------------------------------------
 
-    def _row(self, entity: Job | Segment | Delivery | Health, write_id: str) -> Row:
+    def _row(self, entity: Entry, write_id: str) -> Row:
         key = _key_of(entity)
         due_at = None if isinstance(entity, Health) else entity.due_at
         row = key | encode(entity) | {"write_id": {"S": write_id}, "expires_at": self._expires(due_at)}
@@ -318,8 +378,8 @@ class DynamoJobStore:
         with translated():
             return self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True).get("Item")
 
-    def _replace(self, entity: Job | Segment | Delivery | Health) -> None:
-        """Put an entity in the place of its previous revision. Only of a vendor there may have been none."""
+    def _replace(self, entity: Entry) -> None:
+        """Put an entity in the place of its previous revision. Of a vendor, or a cleanup, there may have been none."""
         write_id = _new_write_id()
         row = self._row(entity, write_id)
         try:
@@ -349,7 +409,7 @@ class DynamoJobStore:
 
     # --- Several rows ------------------------------------------------------------------------
 
-    def _put(self, entity: Job | Segment | Delivery, write_id: str, condition: Mapping[str, Any] | None = None) -> Row:
+    def _put(self, entity: Entry, write_id: str, condition: Mapping[str, Any] | None = None) -> Row:
         return {
             "TableName": self._table,
             "Item": self._row(entity, write_id),
@@ -629,6 +689,6 @@ def _due(row: Mapping[str, Any]) -> Due | None:
     """What an index row stands for; None when its key is none of ours."""
     tenant, _, job_id = row["pk"]["S"].partition("#job#")
     kind, _, index = row["sk"]["S"].partition("#")
-    if not job_id or kind not in ("job", "segment", "delivery"):
+    if not job_id or kind not in ("job", "segment", "delivery", "cleanup"):
         return None
     return Due(kind, tenant, job_id, int(index) if kind == "segment" else None)

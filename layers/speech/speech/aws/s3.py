@@ -2,7 +2,7 @@
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.errors import MessageError
 from email.header import decode_header, make_header
@@ -14,14 +14,16 @@ from urllib.parse import quote, urlsplit
 from botocore.exceptions import ClientError
 
 from speech.aws.faults import code_of, status_of, translated
-from speech.errors import InputGone, UnusableAudio
-from speech.ports import InputObject
+from speech.errors import InputGone, ObjectChanged, StoreUnavailable, UnusableAudio
+from speech.ports import InputObject, Over
 from speech.segments import SegmentAudio
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 LINK_SECONDS = 900
+
+OBJECTS_PER_DELETION = 1_000
 
 _GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404"})
 
@@ -53,6 +55,14 @@ class S3TextStore:
             if code_of(error) in _GONE or code_of(error) == "InvalidRange":
                 raise InputGone("The text of this job is no longer stored.") from error
             raise
+
+    def erase_texts(self, tenant: str, job_id: str) -> None:
+        # A text id begins with its job's id. There are several when several requests claimed one identity at once.
+        prefix = f"texts/{tenant}/{job_id}"
+        with translated():
+            found = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix).get("Contents", [])
+            for each in found:
+                self._client.delete_object(Bucket=self._bucket, Key=each["Key"])
 
 
 def _text_key(tenant: str, text_id: str) -> str:
@@ -99,6 +109,17 @@ class S3SegmentStore:
             if code_of(error) in _GONE:
                 raise UnusableAudio("gone", "The audio of a segment is no longer stored.") from error
             raise
+
+    def erase_audio(self, audio_keys: Sequence[str]) -> None:
+        for first in range(0, len(audio_keys), OBJECTS_PER_DELETION):
+            some = audio_keys[first : first + OBJECTS_PER_DELETION]
+            with translated():
+                answer = self._client.delete_objects(
+                    Bucket=self._bucket,
+                    Delete={"Objects": [{"Key": _segment_key(each)} for each in some], "Quiet": True},
+                )
+            if answer.get("Errors"):
+                raise StoreUnavailable(f"{len(answer['Errors'])} of {len(some)} objects could not be deleted.")
 
     def _put(self, audio_key: str, data: bytes, audio: SegmentAudio, condition: Mapping[str, Any]) -> None:
         with translated():
@@ -233,14 +254,29 @@ class S3ResultStore:
         self._client = client
         self._bucket = bucket
 
-    def put_file(self, key: str, path: Path, *, content_type: str, metadata: Mapping[str, str]) -> str | None:
+    def put_file(
+        self, key: str, path: Path, *, content_type: str, metadata: Mapping[str, str], over: Over | None = None
+    ) -> str | None:
         # One PUT, streamed from the file: it may have 5 GB, more than /tmp is given, and it alone says
         # which version was made (boto3's upload_file does not).
         with path.open("rb") as file:
-            return self._put(key, file, content_type, metadata)
+            return self._put(key, file, content_type, metadata, over)
 
-    def put_bytes(self, key: str, data: bytes, *, content_type: str, metadata: Mapping[str, str]) -> str | None:
-        return self._put(key, data, content_type, metadata)
+    def put_bytes(
+        self, key: str, data: bytes, *, content_type: str, metadata: Mapping[str, str], over: Over | None = None
+    ) -> str | None:
+        return self._put(key, data, content_type, metadata, over)
+
+    def tag(self, key: str) -> str | None:
+        head = self._head(key)
+        return None if head is None else head["ETag"]
+
+    def erase(self, key: str, job_id: str) -> None:
+        for version in self._versions(key):
+            head = self._head(key, version)
+            if head is not None and head["Metadata"].get("job-id") == job_id:
+                with translated():
+                    self._client.delete_object(Bucket=self._bucket, Key=key, VersionId=version)
 
     def delete(self, key: str) -> None:
         with translated():
@@ -266,16 +302,62 @@ class S3ResultStore:
         path = before + re.sub(r"/(?=\.\.?(?:/|$))", "%2F", parts.path.removeprefix(before))
         return parts._replace(path=path).geturl()
 
-    def _put(self, key: str, body: bytes | IO[bytes], content_type: str, metadata: Mapping[str, str]) -> str | None:
-        with translated():
-            answer = self._client.put_object(
-                Bucket=self._bucket,
-                Key=key,
-                Body=body,
-                ContentType=content_type,
-                Metadata={name: write_header(value) for name, value in metadata.items()},
-            )
+    def _put(
+        self,
+        key: str,
+        body: bytes | IO[bytes],
+        content_type: str,
+        metadata: Mapping[str, str],
+        over: Over | None,
+    ) -> str | None:
+        try:
+            with translated():
+                answer = self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=key,
+                    Body=body,
+                    ContentType=content_type,
+                    Metadata={name: write_header(value) for name, value in metadata.items()},
+                    **_on_condition(over),
+                )
+        except ClientError as error:
+            # 404: what it was to replace is gone.
+            if over is not None and status_of(error) in (404, 412):
+                raise ObjectChanged("Something else lies under this key.") from error
+            raise
+        except StoreUnavailable as error:
+            # 409: somebody else writes under this key at this very moment.
+            if over is not None and isinstance(error.__cause__, ClientError) and status_of(error.__cause__) == 409:
+                raise ObjectChanged("Something else comes to lie under this key.") from error
+            raise
         return answer.get("VersionId")
+
+    def _head(self, key: str, version_id: str | None = None) -> Any:
+        try:
+            with translated():
+                return self._client.head_object(Bucket=self._bucket, Key=key, **_version(version_id))
+        except ClientError as error:
+            if status_of(error) in (404, 405):
+                return None
+            raise
+
+    def _versions(self, key: str) -> Iterator[str]:
+        """The versions under exactly this key, which come first among all that begin with it."""
+        page: dict[str, Any] = {}
+        while True:
+            with translated():
+                answer = self._client.list_object_versions(Bucket=self._bucket, Prefix=key, **page)
+            found = answer.get("Versions", [])
+            yield from [each["VersionId"] for each in found if each["Key"] == key]
+            if not answer.get("IsTruncated") or answer.get("NextKeyMarker") != key:
+                return
+            page = {"KeyMarker": key, "VersionIdMarker": answer["NextVersionIdMarker"]}
+
+
+def _on_condition(over: Over | None) -> dict[str, Any]:
+    if over is None:
+        return {}
+    return {"IfNoneMatch": "*"} if over.tag is None else {"IfMatch": over.tag}
 
 
 LONGEST_FILENAME = 150

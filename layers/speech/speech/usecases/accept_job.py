@@ -16,6 +16,7 @@ from speech.errors import (
     EmptyText,
     FieldError,
     IdempotencyKeyReused,
+    JobErased,
     MaxCostTooLow,
     ProcessingFailed,
     SpeechError,
@@ -153,9 +154,14 @@ class AcceptJob:
         return Accepted(job, created=True)
 
     def find(self, arrival: Arrival) -> Job | None:
-        """The job that this arrival made before. Raises IdempotencyKeyReused when it was another request."""
+        """The job that this arrival made before.
+
+        Raises IdempotencyKeyReused when it was another request, JobErased when a client asks for what it erased.
+        """
         job_id = arrival.job_id
         known = self.store.get(arrival.tenant, job_id) if job_id else None
+        if known is not None and arrival.kind == API and known.erased_at is not None:
+            raise JobErased("The job of this Idempotency-Key was erased. Send a new key to begin anew.")
         if known is not None and arrival.kind == API and known.request_digest != arrival.digest:
             raise IdempotencyKeyReused(
                 "The Idempotency-Key was sent before with a different body. "

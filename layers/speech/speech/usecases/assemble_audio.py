@@ -4,21 +4,23 @@ import json
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speech import jobs
-from speech.errors import IllegalTransition, InputGone, ProcessingFailed, StaleWrite, UnusableAudio
-from speech.jobs import Job, JobStatus, Result, Spec
+from speech import jobs, segments
+from speech.errors import IllegalTransition, InputGone, OverBudget, ProcessingFailed, StaleWrite, UnusableAudio
+from speech.jobs import Cost, Job, JobStatus, Result, Spec
 from speech.messages import AssembleAudio
 from speech.observability import count, logger
 from speech.ports import Clock, JobStore, ResultStore, SegmentStore, TextStore
 from speech.resource import cost_resource, job_resource
-from speech.results import latest_result_base
+from speech.results import keys_under, result_keys
 from speech.segments import Attempt, Segment, SegmentStatus
 from speech.settings import Settings
 from speech.usecases.finish_job import FinishJob
+from speech.usecases.publish import Overtaken, Publication
 
 if TYPE_CHECKING:
     from speech.audio.join import JoinedAudio
@@ -67,14 +69,42 @@ class AssembleAudioUseCase:
             lease = _Lease(self.store, self.clock, job, int(self.settings.lease_seconds * 1000))
             self._assemble(lease, job.spec)
         except (StaleWrite, IllegalTransition):
-            logger.info("somebody else assembles this job", extra={"job_id": job.id})
+            logger.info("somebody else assembles this job, or it has ended", extra={"job_id": job.id})
+            current = self.store.get(job.tenant, job.id)
+            if current is None or (current.is_terminal and current.status is not JobStatus.COMPLETED):
+                self.finish.take_back(job, result_keys(job))
         except (InputGone, UnusableAudio, ProcessingFailed) as error:
             current = self.store.get(job.tenant, job.id)
-            if current is not None and not current.is_terminal:
+            if current is None or current.status is not JobStatus.ASSEMBLING:
+                return
+            if not (isinstance(error, UnusableAudio) and error.reason == "gone" and self._speak_anew(current)):
                 self.finish.fail_with(current, error)
 
+    def _speak_anew(self, job: Job) -> bool:
+        """Back to synthesis for audio that another job shared and that went when that one was erased.
+
+        False when that would not help. The sweep sends what is pending; should this be cut off in the middle,
+        the next assembly finds the same again.
+        """
+        rows = self.store.segments(job.tenant, job.id)
+        stored = [row for row in rows if row.take == job.take and row.status is SegmentStatus.STORED]
+        lost = [row for row in stored if self.audio.find_audio(row.audio_key) is None]
+        if not lost or any(row.calls >= self.settings.segment_attempts for row in lost):
+            return False
+        now = self.clock.now()
+        resumed = jobs.resume_synthesis(job, now=now)
+        with suppress(StaleWrite):  # somebody else has seen to it, or the job has ended
+            self.store.save(resumed)
+            count("SegmentsLost", len(lost))
+            try:
+                for row in lost:
+                    self.finish.save_segment(resumed, row, segments.lose(row, now=now))
+            except OverBudget as error:
+                self.finish.fail_with(resumed, error)
+        return True
+
     def _assemble(self, lease: _Lease, spec: Spec) -> None:
-        from speech.audio.join import FORMATS, join
+        from speech.audio.join import join
 
         every = list(self.store.segments(lease.job.tenant, lease.job.id))
         rows = sorted((row for row in every if row.take == lease.job.take), key=lambda row: row.start)
@@ -91,41 +121,52 @@ class AssembleAudioUseCase:
             )
             spoken, cues = self._follow(lease.job, rows, joined)
             lease.keep()
-            base = latest_result_base(self.store, lease.job)
-            audio_key = f"{base}.{spec.format}"
-            tags = {"job-id": lease.job.id}
-            versions = {
-                spec.format: self.results.put_file(
-                    audio_key, path, content_type=FORMATS[spec.format].content_type, metadata=tags
-                )
-            }
+            cost = jobs.cost_of(every)
+            publication = Publication.begin(self.store, self.results, lease.job)
+            try:
+                completed = self._publish(publication, lease, rows, joined, spoken, cues, path, cost)
+            except Overtaken:
+                count("PublishingOvertaken")
+                self.finish.take_back(lease.job, keys_under(publication.base, lease.job))
+                publication = Publication.begin(self.store, self.results, lease.job)
+                completed = self._publish(publication, lease, rows, joined, spoken, cues, path, cost)
+        self.finish.complete(completed)
+
+    def _publish(
+        self,
+        publication: Publication,
+        lease: _Lease,
+        rows: list[Segment],
+        joined: "JoinedAudio",
+        spoken: list[tuple[float, float]],
+        cues: list[Any],
+        path: Path,
+        cost: Cost,
+    ) -> Job:
+        """Put everything in its place, the small things first: where somebody else has been shows soonest there."""
+        from speech.audio.join import FORMATS
         from speech.audio.subtitles import to_srt, to_vtt
 
-        for suffix, text, media_type in (
-            ("vtt", to_vtt(cues), "text/vtt"),
-            ("srt", to_srt(cues), "application/x-subrip"),
-        ):
-            versions[suffix] = self.results.put_bytes(
-                f"{base}.{suffix}", text.encode(), content_type=f"{media_type}; charset=utf-8", metadata=tags
-            )
+        spec_format = path.suffix.removeprefix(".")
+        publication.put_bytes("vtt", to_vtt(cues).encode(), "text/vtt; charset=utf-8")
+        publication.put_bytes("srt", to_srt(cues).encode(), "application/x-subrip; charset=utf-8")
+        publication.put_file(spec_format, path, FORMATS[spec_format].content_type)
         lease.keep()
         result = Result(
-            key=base,
-            format=spec.format,
+            key=publication.base,
+            format=spec_format,
             bytes=joined.bytes,
             duration_seconds=round(joined.seconds, 3),
             sha256=joined.sha256,
-            versions={suffix: version for suffix, version in versions.items() if version is not None},
+            versions=dict(publication.versions),
         )
-        completed = jobs.complete(lease.job, result, cost=jobs.cost_of(every), now=self.clock.now())
+        completed = jobs.complete(lease.job, result, cost=cost, now=self.clock.now())
         manifest = self._manifest(completed, rows, spoken, joined.sample_rate)
-        self.results.put_bytes(
-            f"{base}.manifest.json",
-            json.dumps(manifest, ensure_ascii=False, indent=2).encode(),
-            content_type="application/json",
-            metadata=tags,
+        publication.put_bytes(
+            "manifest.json", json.dumps(manifest, ensure_ascii=False, indent=2).encode(), "application/json"
         )
-        self.finish.complete(completed)
+        publication.confirm()
+        return completed
 
     def _parts(self, rows: list[Segment], lease: _Lease) -> Iterator[bytes]:
         for row in rows:

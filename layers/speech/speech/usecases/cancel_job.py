@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from speech import problems, segments
-from speech.errors import IllegalTransition, JobEnded, StaleWrite, StoreUnavailable
+from speech.errors import CorruptRow, IllegalTransition, JobEnded, JobNotFound, StaleWrite, StoreUnavailable
 from speech.jobs import Job, JobStatus
 from speech.ports import JobStore
 from speech.usecases.finish_job import FinishJob
@@ -35,9 +35,11 @@ class CancelJob:
                 return self.finish.cancel(current)
             except StaleWrite:
                 current = self.store.get(job.tenant, job.id)
-        if current is not None and current.status is JobStatus.CANCELLED:
+        if current is None or current.erased_at is not None:
+            raise JobNotFound("There is no job with this id.")
+        if current.status is JobStatus.CANCELLED:
             return current
-        if current is not None and current.is_terminal:
+        if current.is_terminal:
             raise IllegalTransition(f"The job is {current.status} already; only a job that goes on can be cancelled.")
         raise StoreUnavailable("The job is changing too fast; try again shortly.")
 
@@ -51,7 +53,10 @@ class CancelJob:
         for _ in range(TRIES):
             now = self.finish.clock.now()
             rows = self.store.segments(job.tenant, job.id)
-            going_on = [row for row in rows if not segments.is_stopped(row, now=now)]
+            try:
+                going_on = [row for row in rows if not segments.is_stopped(row, now=now)]
+            except CorruptRow:
+                return  # the sweep stops one by one those that can be read
             if not going_on:
                 return
             self.finish.save_segments(job, [(row, segments.stop(row, now=now, problem=problem)) for row in going_on])

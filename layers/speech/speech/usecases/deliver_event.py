@@ -15,7 +15,7 @@ from speech.messages import DeliverEvent
 from speech.observability import count, logger
 from speech.ports import Clock, Delivery, EventBus, JobStore, Keys, ResultStore, WebhookSender
 from speech.resource import job_resource
-from speech.results import is_latest, result_base
+from speech.results import error_key, is_latest
 from speech.settings import Settings
 
 EVENT_TYPES = {
@@ -74,7 +74,8 @@ class DeliverEventUseCase:
             # Claimed first: of two workers with the same message, one goes on.
             delivery = self._save(delivery, due_at=self.clock.now() + int(self.settings.lease_seconds * 1000))
         if not delivery.published:
-            self._publish_page(job)
+            if job.erased_at is None:
+                self._publish_page(job)
             self.bus.publish(_title(job), self._event(job)["data"])
             delivery = self._save(delivery, published=True, due_at=delivery.due_at if calls_webhook else None)
         if calls_webhook:
@@ -86,7 +87,7 @@ class DeliverEventUseCase:
             return  # whoever cancelled it knows why there is nothing
         if job.source.type != "upload" or not is_latest(self.store, job):
             return
-        key = f"{result_base(job)}.error.md"
+        key = error_key(job)
         if job.status is JobStatus.FAILED:
             self.results.put_bytes(
                 key,

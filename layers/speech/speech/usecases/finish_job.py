@@ -2,17 +2,21 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from speech import jobs, problems
-from speech.errors import CorruptRow, DeadlineExceeded, SpeechError, StaleWrite
+from speech.errors import CorruptRow, DeadlineExceeded, SpeechError, StaleWrite, StoreUnavailable
 from speech.jobs import Cost, Job, JobStatus
 from speech.messages import AssembleAudio, DeliverEvent
 from speech.observability import count, logger
-from speech.ports import Clock, Delivery, Dispatcher, JobStore
+from speech.ports import Cleanup, Clock, Delivery, Dispatcher, JobStore
 from speech.prices import committed
+from speech.results import result_keys
 from speech.segments import Segment, SegmentStatus
 from speech.settings import Settings
+
+TRIES = 5
+"""How often to begin again when a row moves meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +97,12 @@ class FinishJob:
         cost = self._cost(job)
         problem = {**problem, "job_id": job.id}
         try:
-            self._end(jobs.fail(job, problem, cost=cost, now=now))
+            self._end(jobs.fail(job, problem, cost=cost, now=now), self._taken_back(job))
         except StaleWrite:
             current = self.store.get(job.tenant, job.id)
             if current is None or current.is_terminal or current.take != job.take:
                 return
-            self._end(jobs.fail(current, problem, cost=cost, now=now))
+            self._end(jobs.fail(current, problem, cost=cost, now=now), self._taken_back(current))
 
     def fail_with(self, job: Job, error: SpeechError) -> None:
         self.fail(job, problems.problem_from(error, job_id=job.id))
@@ -122,8 +126,29 @@ class FinishJob:
     def cancel(self, job: Job) -> Job:
         """→ cancelled, with its cost so far and the outbox row, in one write. Raises StaleWrite when the job moved."""
         cancelled = jobs.cancel(job, cost=self._cost(job), now=self.clock.now())
-        self._end(cancelled)
+        self._end(cancelled, self._taken_back(job))
         return cancelled
+
+    def take_back(self, job: Job, keys: Sequence[str]) -> None:
+        """What this job has put under these keys is to be taken away."""
+        for _ in range(TRIES):
+            now = self.clock.now()
+            begun = self.store.cleanup(job.tenant, job.id)
+            cleanup = Cleanup(tenant=job.tenant, job_id=job.id, until=now, due_at=now, keys=tuple(keys))
+            if begun is not None:
+                both = tuple(dict.fromkeys((*begun.keys, *keys)))
+                cleanup = replace(begun, rev=begun.rev + 1, due_at=now, keys=both)
+            with suppress(StaleWrite):  # the sweep is at it
+                self.store.save_cleanup(cleanup)
+                return
+        raise StoreUnavailable("The job's cleanup is changing too fast; try again shortly.")
+
+    def _taken_back(self, job: Job) -> Cleanup | None:
+        """For a job that ends otherwise while it is being assembled: its assembler may have published already."""
+        if job.status is not JobStatus.ASSEMBLING or job.lease_token is None:
+            return None
+        until = max(self.clock.now(), job.lease_until or 0)
+        return Cleanup(tenant=job.tenant, job_id=job.id, until=until, due_at=until, keys=result_keys(job))
 
     def _cost(self, job: Job) -> Cost:
         """From the rows; where one cannot be read, from the counters: a job must end all the same."""
@@ -132,10 +157,10 @@ class FinishJob:
         except CorruptRow:
             return Cost(vendor_calls=self.store.progress(job.tenant, job.id).calls)
 
-    def _end(self, job: Job) -> None:
+    def _end(self, job: Job, cleanup: Cleanup | None = None) -> None:
         now = self.clock.now()
         delivery = Delivery(tenant=job.tenant, job_id=job.id, due_at=now + self._lease_ms(), webhook=job.webhook_url)
-        self.store.finish(job, delivery)
+        self.store.finish(job, delivery, cleanup)
         count(f"Jobs{job.status.value.capitalize()}")
         logger.info(
             "job ended",

@@ -19,7 +19,7 @@ class ReadJob:
     def by_id(self, tenant: str, job_id: str) -> Job:
         """Raises JobNotFound; also for the jobs of other tenants, which nobody is to know about."""
         job = self.store.get(tenant, job_id) if is_job_id(job_id) else None
-        if job is None:
+        if job is None or job.erased_at is not None:
             raise JobNotFound("There is no job with this id.")
         return job
 
@@ -30,7 +30,7 @@ class ReadJob:
             raise InvalidRequest(f"`request_id` {message}.", errors=[FieldError("request_id", message)])
         # Both kinds of identity give the job its id, so there is nothing to search.
         found = (self.store.get(tenant, derived_job_id(tenant, kind, request_id)) for kind in (API, MESSAGE))
-        return [job for job in found if job is not None]
+        return [job for job in found if job is not None and job.erased_at is None]
 
     def resource(self, job: Job, *, fresh: bool = False) -> dict[str, Any]:
         """The job resource. `fresh`: this job was made a moment ago and no segment can have ended."""

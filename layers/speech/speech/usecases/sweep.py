@@ -22,6 +22,7 @@ from speech.ports import Clock, Due, JobStore
 from speech.segments import Segment, SegmentStatus
 from speech.settings import Settings
 from speech.usecases.change_narrator import overtaken
+from speech.usecases.clean_up import CleanUp
 from speech.usecases.finish_job import FinishJob
 from speech.usecases.settle_segment import SLOW_WAIT_SECONDS, SettleSegment
 from speech.vendors import base
@@ -34,6 +35,9 @@ BUDGET_SECONDS = 40.0
 
 RECOUNT_SECONDS = 60.0
 """How often a synthesizing job is recounted from its rows, in case a counter was lost."""
+
+SEGMENTS_PER_CLEANUP = 300
+"""Of an erased job, in one run: each is a question to an index."""
 
 MAX_SENDS = 6
 """Waits double up to this many sends: a long queue must not be filled with copies of itself."""
@@ -49,6 +53,7 @@ class Sweep:
     resume: Callable[[Job], None]
     """Takes an accepted job up again whose segments were not all written (AcceptJob.resume)."""
     capabilities: Callable[[str], base.Capabilities]
+    clean_up: CleanUp
 
     def __call__(self) -> int:
         """Handle what is overdue; returns how many rows were looked at."""
@@ -77,6 +82,8 @@ class Sweep:
     def _handle(self, due: Due) -> None:
         if due.kind == "delivery":
             self._delivery(due)
+        elif due.kind == "cleanup":
+            self._cleanup(due)
         elif due.kind == "segment":
             job, segment = self.store.job_and_segment(due.tenant, due.job_id, due.segment or 0)
             if job is not None and segment is not None and self._is_due(segment.due_at):
@@ -175,6 +182,15 @@ class Sweep:
         due_at = self._again(delivery.sends)
         self.store.save_delivery(replace(delivery, rev=delivery.rev + 1, due_at=due_at, sends=delivery.sends + 1))
         self.finish.dispatcher.deliver(DeliverEvent(tenant=due.tenant, job_id=due.job_id))
+
+    def _cleanup(self, due: Due) -> None:
+        cleanup = self.store.cleanup(due.tenant, due.job_id)
+        if cleanup is None or not self._is_due(cleanup.due_at):
+            return
+        # Taken first: of two sweeps at once one goes on, and if it dies the next one begins again.
+        taken = replace(cleanup, rev=cleanup.rev + 1, due_at=self.clock.now() + self._lease_ms())
+        self.store.save_cleanup(taken)
+        self.clean_up(taken, most=SEGMENTS_PER_CLEANUP)
 
     def _is_due(self, due_at: int | None) -> bool:
         return due_at is not None and due_at <= self.clock.now()
