@@ -58,7 +58,8 @@ class Attempt:
     """One vendor call, written before the call is made. Times are epoch milliseconds.
 
     `amount` is in US dollars, None where the price is not known: the most it may come to while that is all
-    that can be said, then what it came to. What was released came to nothing, and has none.
+    that can be said, then what it came to. What was released came to nothing, and has none. `verdict` is why
+    its audio was refused.
     """
 
     number: int
@@ -71,6 +72,7 @@ class Attempt:
     vendor: str | None = None
     characters: int | None = None
     amount: float | None = None
+    verdict: str | None = None
 
     @property
     def entry(self) -> Entry:
@@ -325,9 +327,10 @@ def retry(
     request_id: str | None = None,
     credits: float | None = None,
     amount: float | None = None,
+    verdict: str | None = None,
 ) -> Segment:
     """calling | waiting → pending: this attempt is over, another may be made from `not_before`."""
-    code = problem.get("code")
+    facts: dict[str, Any] = {"problem_code": problem.get("code"), "verdict": verdict}
     return _moved(
         segment,
         SegmentStatus.PENDING,
@@ -337,9 +340,7 @@ def retry(
         lease_until=None,
         vendor_job_id=None,
         problem=problem,
-        attempts=_closed(
-            segment, now, outcome, amount=amount, request_id=request_id, credits=credits, problem_code=code
-        ),
+        attempts=_closed(segment, now, outcome, amount=amount, request_id=request_id, credits=credits, **facts),
     )
 
 
@@ -388,18 +389,17 @@ def fail(
     request_id: str | None = None,
     credits: float | None = None,
     amount: float | None = None,
+    verdict: str | None = None,
 ) -> Segment:
     """→ failed: for good."""
-    code = problem.get("code")
+    facts: dict[str, Any] = {"problem_code": problem.get("code"), "verdict": verdict}
     return _moved(
         segment,
         SegmentStatus.FAILED,
         due_at=None,
         lease_until=None,
         problem=problem,
-        attempts=_closed(
-            segment, now, outcome, amount=amount, request_id=request_id, credits=credits, problem_code=code
-        ),
+        attempts=_closed(segment, now, outcome, amount=amount, request_id=request_id, credits=credits, **facts),
     )
 
 

@@ -78,6 +78,7 @@ def test_c10_audio_far_shorter_than_the_voice_usually_takes_is_refused_once(seco
 
     assert world.job().status is JobStatus.COMPLETED
     assert [world.segment(index).calls for index in range(10)] == [1] * 9 + [2]
+    assert [attempt.verdict for attempt in world.segment(9).attempts] == ["implausible-duration", None]
     audio = world.segment(9).audio
     assert audio is not None
     assert audio.seconds == pytest.approx(len(texts[9]) * second / 15, abs=0.1)
@@ -101,12 +102,14 @@ def test_the_verdict_stands_in_the_manifest() -> None:
     world = World()
     world.a_synthesizing_job(SENTENCE)
     whole = spoken(len(SENTENCE))
-    world.vendor.starts = [AudioReady(whole[:40] + b"\xff\xff\xff\xff" + whole[44:])]
+    world.vendor.starts = [AudioReady(whole[:-100]), AudioReady(whole[:40] + b"\xff\xff\xff\xff" + whole[44:])]
 
-    world.run()
+    world.run(seconds=60)
 
     manifest = next(found.data for key, found in world.results.objects.items() if key.endswith("manifest.json"))
-    audio = json.loads(manifest)["segments"][0]["audio"]
+    [segment] = json.loads(manifest)["segments"]
+    assert [attempt["verdict"] for attempt in segment["attempts"]] == ["truncated", None]
+    audio = segment["audio"]
     assert (audio["container"], audio["codec"], audio["repairs"]) == ("wav", "pcm_s16", ["sizes-corrected"])
     assert audio["loudness_dbfs"] == pytest.approx(-13.5, abs=0.1)
     assert audio["characters_per_second"] == pytest.approx(15, abs=0.1)

@@ -267,6 +267,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "number": attempt.number,
         "outcome": attempt.outcome.value if attempt.outcome else None,
         "problem": attempt.problem_code,
+        "verdict": attempt.verdict,
         "request_id": attempt.request_id,
         "vendor": attempt.vendor,
         "characters": attempt.characters,

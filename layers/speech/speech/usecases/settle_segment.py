@@ -81,6 +81,7 @@ class _Bill:
     request_id: str | None = None
     credits: float | None = None
     amount: float | None = None
+    verdict: str | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -99,7 +100,8 @@ class _Bill:
             outcome = Outcome.RELEASED
         credits = getattr(error, "credits", None)
         amount = came_to(job.price, characters=segment.characters, credits=credits)
-        return cls(outcome, getattr(error, "request_id", None), credits, amount)
+        verdict = error.reason if isinstance(error, UnusableAudio) else None
+        return cls(outcome, getattr(error, "request_id", None), credits, amount, verdict)
 
 
 @dataclass(frozen=True, slots=True)
