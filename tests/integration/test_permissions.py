@@ -27,7 +27,7 @@ from speech.aws.dynamo import DynamoJobStore, DynamoPolicies
 from speech.bootstrap import services
 from speech.jobs import Job, JobStatus
 from speech.messages import CheckSegment
-from speech.policy import Lifecycle, Policy, Standing
+from speech.policy import Lifecycle, Policy, Price, Standing
 from speech.segments import Attempt, Outcome, Segment, SegmentStatus
 from speech.settings import TENANT
 from speech.usecases import accept_job
@@ -249,6 +249,11 @@ class Cloud:
         )
         self.receive("ChecksQueue", message.to_json())
 
+    def prices(self) -> None:
+        """The operator sets prices."""
+        policies = DynamoPolicies(self.clients.dynamodb, self.names["JobsTable"])
+        policies.put(Policy(prices={vendor: Price(per_character=0.001) for vendor in VENDORS}))
+
     def forget(self) -> None:
         """Nothing is left to do: no message, and no row but that of the API key."""
         self.lose()
@@ -438,6 +443,28 @@ def stored_things_that_are_gone(cloud: Cloud) -> None:
     cloud.run()
 
 
+def jobs_with_a_budget(cloud: Cloud) -> None:
+    cloud.prices()
+    cloud.receive("RequestsQueue", json.dumps({"vendor": "voiceai", "text": cloud.text(), "max_cost": 1}))
+    cloud.receive("UploadsQueue", cloud.drop("budget.txt", cloud.text(), vendor="voiceai", **{"max-cost": "1"}))
+    cloud.complete(cloud.post("voiceai", max_cost=1))
+
+
+def narrators_who_give_up(cloud: Cloud) -> None:
+    cloud.prices()
+    for vendor, fault, other in (
+        ("voiceai", "rejected", "convai"),
+        ("creatify", "job-failed", "dify"),
+        ("dify", "rejected", "playht"),
+        ("convai", "rejected", "creatify"),
+        ("playht", "rejected", "voiceai"),
+    ):
+        cloud.emulators[vendor].faults.play(fault, times=1)
+        done = cloud.complete(cloud.post(vendor, max_cost=50, fallback=[other]))
+        assert done.spec is not None
+        assert done.spec.vendor == other
+
+
 def jobs_that_are_cancelled(cloud: Cloud) -> None:
     job = cloud.post("voiceai")
     assert cloud.ask("api_post_job", f"/v1/jobs/{job.id}/cancel", body="")["statusCode"] == 200
@@ -525,6 +552,8 @@ PATHS: tuple[Callable[[Cloud], None], ...] = (
     an_acceptance_that_was_cut_off,
     stored_things_that_are_gone,
     audio_that_is_gone_and_costs_anew,
+    jobs_with_a_budget,
+    narrators_who_give_up,
     jobs_that_are_cancelled,
     jobs_that_are_erased,
     what_comes_back_after_an_erasure,

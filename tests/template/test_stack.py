@@ -70,8 +70,11 @@ def settings_read_by(folder: str) -> set[str]:
             reached.add(name)
             waiting += re.findall(r"self\.(\w+)", parts[name])
     sources = [parts[name] for name in reached]
-    modules = {module for source in sources for module in re.findall(r"from (speech\.usecases\.\w+) import", source)}
-    sources += [(PACKAGE.parent / Path(*module.split("."))).with_suffix(".py").read_text() for module in modules]
+    modules: set[str] = set()
+    for source in sources:  # which grows by the modules that are found
+        found = set(re.findall(r"from (speech\.usecases\.\w+) import", source)) - modules
+        modules |= found
+        sources += [(PACKAGE.parent / Path(*module.split("."))).with_suffix(".py").read_text() for module in found]
     return {name for source in sources for name in re.findall(r"settings\.(\w+)", source)}
 
 
