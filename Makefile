@@ -44,6 +44,12 @@ test: $(VENV)/dev ## all tests: ARGS='-k callback' chooses
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 WORKERS ?= 2
 
+.PHONY: simulate
+simulate: $(VENV)/dev ## worlds where everything goes wrong: SEED=0 JOBS=500 ARGS=--trace
+	@PYTHONHASHSEED=0 $(RUN) tests.simulation.run --seed $(SEED) --jobs $(JOBS) $(ARGS)
+SEED ?= 0
+JOBS ?= 500
+
 .PHONY: live
 live: $(VENV)/dev ## ask a real vendor, with your keys, after a warning: VENDOR=name VOICE=id YES=1
 	@$(RUN) local.live

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from speech import vendors
+from speech.policy import BUILT_IN
 from speech.settings import Settings
 from tests.template.rules import Stack, logical_id
 from tests.template.translated import TEMPLATE, decided, sam_template, translate
@@ -140,3 +141,12 @@ def test_the_defaults_of_the_template_are_those_of_the_settings() -> None:
     assert parameters["SegmentAttempts"] == settings.segment_attempts
     assert parameters["LeaseSeconds"] == settings.lease_seconds
     assert parameters["Local"] == "false"
+
+
+@pytest.mark.parametrize("vendor", BUILT_IN)
+def test_who_sends_work_to_a_vendor_that_has_closed_knows_whether_somebody_serves_in_its_place(vendor: str) -> None:
+    name = vendor.upper()
+    senders = [folder for folder in FUNCTIONS if f"{name}_QUEUE_URL" in environment_of(folder)]
+
+    assert [folder for folder in senders if f"{name}_BASE_URL" not in environment_of(folder)] == []
+    assert {"ingest_upload", "ingest_message", "jobs_api"} <= set(senders)
