@@ -34,10 +34,12 @@ def command(promise: Mapping[str, Any]) -> list[str]:
 def told(promise: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
     """What was measured, in the promise's own words."""
     words: str = promise["figures"]
-    return words.format_map({name: _plain(value) for name, value in measured.items()})
+    return words.format_map(_plain(measured))
 
 
-def _plain(value: Any) -> str:
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
     return f"{value:,}" if isinstance(value, int) else f"{value:,.3f}" if isinstance(value, float) else str(value)
 
 

@@ -28,8 +28,8 @@ JOBS, KILLS = promised(full=(40, 30), usual=(15, 10))
 SHARE = -(-KILLS // 6)
 """Of all kills, how many may meet the same function."""
 
-SECONDS = 240.0
-"""How long all of it may take."""
+SECONDS = 300.0
+"""How long it may take after everything was handed in, and half of it to hand something in: machines are busy."""
 
 MAY_FAIL_WITH = "vendor-ambiguous"
 """Where a vendor cannot be asked, two calls that were cut off are the end of it: bought twice, blindly, never."""
@@ -67,7 +67,7 @@ class Order:
             self._post(stack, request)
 
     def _post(self, stack: Stack, request: dict[str, Any]) -> None:
-        until = time.monotonic() + 60
+        until = time.monotonic() + SECONDS / 2
         while time.monotonic() < until:
             try:
                 answer = stack.api.post("/v1/jobs", json=request, headers={"Idempotency-Key": self.name})
@@ -76,7 +76,7 @@ class Order:
             if answer.status_code < 500:
                 assert answer.status_code == 202, answer.text
                 return
-        raise AssertionError("The API did not take a job within a minute.")
+        raise AssertionError("The API did not take a job.")
 
     def job(self, stack: Stack) -> dict[str, Any] | None:
         """The job that it became, if it exists."""
@@ -138,7 +138,7 @@ def orders(first: int, count: int) -> list[Order]:
     return [Order(vendors[n % len(vendors)], WAYS[n // len(vendors) % len(WAYS)]) for n in range(first, first + count)]
 
 
-@pytest.mark.timeout(SECONDS + 160)
+@pytest.mark.timeout(2 * SECONDS + 160)
 def test_i1_i5_i14_i20_what_was_taken_in_under_kills_ends_once_and_every_purchase_is_on_record(
     emulated: Stack,
 ) -> None:

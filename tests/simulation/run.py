@@ -20,6 +20,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.support.prove import proven
+
 PROCESSES = 2
 EVERY = 50
 """Worlds between two lines of progress."""
@@ -63,6 +65,13 @@ class Figures:
         sets = {name: set(data[name]) for name in ("sites", "killed_before", "killed_after")}
         counters = {name: Counter(data[name]) for name in ("faults", "outcomes")}
         return cls(**{**data, **sets, **counters})
+
+    def counts(self, seconds: float) -> dict[str, Any]:
+        """For docs/guarantees.md."""
+        counts = {name: getattr(self, name) for name in ("jobs", "worlds", "deaths", "paid", "needed", "flagged")}
+        sizes = {name: len(getattr(self, name)) for name in ("sites", "killed_before", "killed_after", "violations")}
+        ratio = self.paid / self.needed if self.needed else 0.0
+        return {**counts, **sizes, "faults": self.faults.total(), "ratio": ratio, "minutes": round(seconds / 60)}
 
     def lines(self, seconds: float) -> list[str]:
         """For a person to read."""
@@ -237,7 +246,9 @@ def main(given: Sequence[str]) -> int:
         return 0
     began = time.perf_counter()
     figures = _children(given, arguments.processes)
-    print("\n".join(figures.lines(time.perf_counter() - began)))
+    seconds = time.perf_counter() - began
+    print("\n".join(figures.lines(seconds)))
+    proven("simulation", **figures.counts(seconds))
     return 1 if figures.violations else 0
 
 
