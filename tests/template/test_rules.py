@@ -25,8 +25,9 @@ def test_our_template_keeps_the_rule(rule: Rule, variant: str) -> None:
     """The rules that answer to faults and threats.
 
     A7, I16, T4: nobody_writes_where_a_trigger_listens. A17: every_queue_has_a_concurrency_cap. B7:
-    abandoned_uploads_are_aborted. B15: a_worker_is_dead_before_its_lease_ends. E13: alarms_ring_when_work_is_stuck. T3: the_api_throttles, every_queue_has_a_concurrency_cap. T7:
-    no_secret_lies_in_the_open. T8: the_access_log_tells_nothing_personal. T9: permissions_name_actions_and_resources,
+    abandoned_uploads_are_aborted. B15: a_worker_is_dead_before_its_lease_ends. E13: alarms_ring_when_work_is_stuck.
+    T3: the_api_throttles, every_queue_has_a_concurrency_cap. T7: no_secret_lies_in_the_open. T8:
+    the_access_log_tells_nothing_personal. T9: permissions_name_actions_and_resources,
     every_function_has_a_role_of_its_own. T10: services_act_only_for_our_own_resources,
     functions_are_called_by_our_own_events. T11: buckets_are_closed_to_the_public, everything_is_encrypted_at_rest,
     buckets_and_queues_refuse_plain_http, texts_and_audio_keep_old_versions_for_a_while.
