@@ -488,10 +488,14 @@ def jobs_that_are_erased(cloud: Cloud) -> None:
     cloud.run()
     done = cloud.complete(cloud.post("voiceai"))
     waiting = cloud.post("voiceai", " ".join(cloud.text() for _ in range(30)))
-    dropped = next(iter(cloud.store.users_of(cloud.segment(done).audio_key)))[1]
+    dropped = cloud.store.latest_upload(TENANT, cloud.names["TextsBucket"], "erased.txt")
     for job_id in (done.id, waiting.id, dropped):
         assert cloud.ask("api_delete_job", f"/v1/jobs/{job_id}", body="")["statusCode"] == 204
+    cloud.clients.s3.put_object(
+        Bucket=cloud.names["AudioBucket"], Key="erased.txt.mp3", Metadata={"job-id": str(dropped)}
+    )
     cloud.sweep()
+    assert not cloud.clients.s3.list_object_versions(Bucket=cloud.names["AudioBucket"], Prefix="erased").get("Versions")
 
 
 def what_comes_back_after_an_erasure(cloud: Cloud) -> None:
