@@ -4,17 +4,26 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
 from tests.support.cloud import Cloud, a_cloud
+from tests.support.logs import logged
 
 
 @pytest.fixture
 def cloud() -> Iterator[Cloud]:
     with a_cloud() as made:
         yield made
+
+
+@pytest.fixture
+def log() -> Iterator[StringIO]:
+    """Everything that is logged, as it would be written."""
+    with logged() as written:
+        yield written
 
 
 class Costs:

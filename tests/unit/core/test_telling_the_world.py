@@ -6,6 +6,9 @@ import hashlib
 import hmac
 import json
 
+import pytest
+
+from speech.egress import EgressRefused
 from speech.errors import NotText, StoreUnavailable, VendorUnavailable
 from speech.jobs import JobStatus, Source
 from speech.messages import DeliverEvent
@@ -137,3 +140,48 @@ def test_a_repeated_delivery_message_tells_nobody_twice() -> None:
 
     assert len(world.bus.published) == 1
     assert len(world.webhooks.sent) == 1
+
+
+def test_g3_after_the_key_was_replaced_a_webhook_is_signed_under_both() -> None:
+    world = World()
+    before = world.keys.signing
+    world.keys.rotate(b"another key" * 3)
+    world.a_synthesizing_job(SENTENCE, webhook_url="https://customer.example/hook")
+
+    world.run()
+
+    [sent] = world.webhooks.sent
+    signed = f"{sent.headers['webhook-id']}.{sent.headers['webhook-timestamp']}.".encode() + sent.body
+    expected = [
+        "v1," + base64.b64encode(hmac.digest(signing_secret(key, "default"), signed, "sha256")).decode()
+        for key in (world.keys.signing, before)
+    ]
+    assert sent.headers["webhook-signature"].split(" ") == expected
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308, 400, 404, 429, 500, 503])
+def test_g1_whatever_is_no_success_is_tried_again_on_a_schedule_under_the_same_name(status: int) -> None:
+    world = World()
+    world.webhooks.answers = [status]
+    world.a_synthesizing_job(SENTENCE, webhook_url="https://customer.example/hook")
+
+    world.run()
+    first = world.clock.now()
+    world.run_with_sweeps(seconds=600)
+
+    assert world.clock.now() > first
+    assert len(world.webhooks.sent) == 2
+    assert len({sent.headers["webhook-id"] for sent in world.webhooks.sent}) == 1
+
+
+def test_g1_s1_an_address_that_leads_inside_is_refused_once_and_for_all() -> None:
+    world = World()
+    world.webhooks.fail_next("send", EgressRefused("The address does not lead to the public internet."))
+    world.a_synthesizing_job(SENTENCE, webhook_url="https://inside.customer.example/hook")
+
+    world.run_with_sweeps(seconds=900)
+
+    delivery = world.store.delivery(world.job().tenant, world.job().id)
+    assert delivery is not None
+    assert (delivery.outcome, delivery.due_at) == ("refused", None)
+    assert world.webhooks.sent == []

@@ -1,13 +1,13 @@
 """What the tests of the edge share."""
 
-import logging
 from collections.abc import Iterator
 from io import StringIO
 
 import pytest
 
-from speech.observability import logger, metrics
+from speech.observability import metrics
 from tests.support.edge import Edge
+from tests.support.logs import logged
 
 
 @pytest.fixture
@@ -18,12 +18,8 @@ def edge() -> Edge:
 @pytest.fixture
 def log() -> Iterator[StringIO]:
     """Everything that is logged, as it would be written."""
-    handler = logger.registered_handler
-    assert isinstance(handler, logging.StreamHandler)
-    written = StringIO()
-    before = handler.setStream(written)
-    yield written
-    handler.setStream(before or handler.stream)
+    with logged() as written:
+        yield written
 
 
 @pytest.fixture(autouse=True)

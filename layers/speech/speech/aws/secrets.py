@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -60,9 +59,14 @@ class SecretsKeys:
     def signing_keys(self) -> Iterator[bytes]:
         yield self.signing_key()
         # Who sends something that is not genuine must not learn from the answer how the secret store is doing.
-        with suppress(StoreUnavailable, ClientError):
-            if previous := self._read(self._signing_secret, MAX_AGE_MS, PREVIOUS):
-                yield previous.encode()
+        try:
+            previous = self._read(self._signing_secret, MAX_AGE_MS, PREVIOUS)
+        except (StoreUnavailable, ClientError):
+            previous = ""
+            # Nor must a flood of such become a flood of reads: it is not tried again at once.
+            self._cache[self._signing_secret, PREVIOUS] = _Cached("", read_at=0, tried_at=self._clock.now())
+        if previous:
+            yield previous.encode()
 
     def _read(self, secret: str, max_age: int, stage: str = CURRENT) -> str:
         with self._lock:

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -35,15 +36,15 @@ def signing_secret(key: bytes, tenant: str) -> bytes:
     return hmac.new(key, f"webhooks:{tenant}".encode(), hashlib.sha256).digest()
 
 
-def webhook_headers(secret: bytes, *, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """Standard Webhooks headers: the signature covers id, time and body."""
+def webhook_headers(secrets: Iterable[bytes], *, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """Standard Webhooks headers: a signature under each secret, which covers id, time and body."""
     signed = f"{message_id}.{timestamp}.".encode() + body
-    signature = base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
+    signatures = (base64.b64encode(hmac.digest(secret, signed, "sha256")).decode() for secret in secrets)
     return {
         "content-type": "application/json",
         "webhook-id": message_id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": f"v1,{signature}",
+        "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
     }
 
 
@@ -101,7 +102,8 @@ class DeliverEventUseCase:
     def _call_webhook(self, job: Job, delivery: Delivery) -> None:
         body = json.dumps(self._event(job), separators=(",", ":")).encode()
         headers = webhook_headers(
-            signing_secret(self.keys.signing_key(), job.tenant),
+            # Whoever still has the secret from before the key was replaced finds a signature as well.
+            (signing_secret(key, job.tenant) for key in self.keys.signing_keys()),
             message_id=f"{job.id}.{job.status.value}",
             timestamp=self.clock.now() // 1000,
             body=body,
