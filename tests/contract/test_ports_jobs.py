@@ -350,6 +350,7 @@ def a_health(**changes: Any) -> Health:
         trials=1,
         trial=Lease("job/5", NOW + 11),
         is_probed=True,
+        suspects=(Lease("job", NOW + 12),),
     )
     return replace(whole, **changes)
 

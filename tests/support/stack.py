@@ -45,8 +45,8 @@ class Emulator:
 
     url: str
 
-    def play(self, fault: str, *, match: str, **options: Any) -> None:
-        """Play a fault to requests about texts that hold `match`."""
+    def play(self, fault: str, *, match: str | None = None, **options: Any) -> None:
+        """Play a fault to requests about texts that hold `match`, or to those of a `route`."""
         httpx.post(
             f"{self.url}/_emulator/faults", json={"fault": fault, "match": match, **options}, trust_env=False
         ).raise_for_status()

@@ -165,7 +165,9 @@ class World:
             gate=self.gate,
             **common,
         )
-        self.check = CheckSegmentUseCase(keys=self.keys, vendors=self._vendor, settle=self.settle, **common)
+        self.check = CheckSegmentUseCase(
+            keys=self.keys, vendors=self._vendor, settle=self.settle, gate=self.gate, **common
+        )
         self.assemble = AssembleAudioUseCase(
             texts=self.texts, audio=self.audio, results=self.results, finish=self.finish, **common
         )

@@ -337,7 +337,9 @@ class Services:
     def check_segment(self) -> "CheckSegmentUseCase":
         from speech.usecases.check_segment import CheckSegmentUseCase
 
-        return CheckSegmentUseCase(self.store, self.keys, self.clock, self.settings, self.vendor, self._settle)
+        return CheckSegmentUseCase(
+            self.store, self.keys, self.clock, self.settings, self.vendor, self._settle, self._gate
+        )
 
     @cached_property
     def assemble_audio(self) -> "AssembleAudioUseCase":

@@ -32,20 +32,31 @@ RECOVERY_MS = 2 * MINUTE_MS
 REFUSAL_SECONDS = (1.0, 900.0)
 """How long a refusal closes the gate, at least and at most."""
 
-MOST_FAILURES = 3
-"""So many segments in a row without an answer open the breaker. Fewer than the tries of one segment, so that a
-job that is alone survives an outage as well."""
+MOST_FAILURES = 5
+"""So many segments in a row without an answer open the breaker: fewer may meet by chance."""
 
-FIRST_WAIT_MS, LONGEST_WAIT_MS = 15_000, 900_000
+UNSENT_COUNTS = 2
+"""What counts for so many is a request that could not even be sent: no text can cause that. Three of these open
+the breaker, and as a segment has more tries than that, a job that is alone survives an outage as well."""
+
+FIRST_WAIT_MS, LONGEST_WAIT_MS = 5_000, 900_000
 """How long an open breaker waits before the next trial: it doubles with each that failed."""
+
+OTHERS_FIRST_MS = 10_000
+"""Whose own call failed is put on trial only where nobody else comes: it may be for its text."""
 
 BUSY_MS = 5_000
 """When to ask again while somebody else is on trial, or every slot is taken."""
 
-GONE_TRIALS = 3
+SUSPECT_MS = 10 * MINUTE_MS
+"""How long a job that was refused while others were served is taken to be refused for its own sake."""
+
+GONE_TRIALS = 5
 """So many free questions that find nobody, and the vendor counts as gone for good."""
 
 GONE = "vendor-gone"
+
+MOST_NAMES = 20
 NEEDS_A_PERSON = frozenset({"vendor-quota-exhausted", "vendor-unauthorized"})
 
 
@@ -55,7 +66,7 @@ class Ending(StrEnum):
     ANSWERED = "answered"
     THROTTLED = "throttled"
     FAILED = "failed"
-    """No answer: three segments in a row make an outage."""
+    """No answer: several segments in a row make an outage."""
     OUT = "out"
     """It needs no second opinion: no credit, no key, no such vendor."""
     UNCLEAR = "unclear"
@@ -81,8 +92,9 @@ class Health:
 
     The breaker is open while `open_since` is set, for the `reason` of an error's code. From `retry_at` on one
     worker at a time, `trial`, may find out whether the vendor is back; `trials` counts those who found that it is
-    not. `failed` names the segments that had no answer, none of them twice. `is_probed`: the vendor answered
-    a question, and nobody could make a call that surely buys nothing again.
+    not. `failed` names the segments that had no answer, or opened it, none of them twice. `is_probed`: the vendor
+    answered a question, and nobody could make a call that surely buys nothing again. `suspects` are jobs for whose
+    refusal it was opened, and then closed for another one: a voice or a plan of their own may be the reason.
     """
 
     vendor: str
@@ -102,6 +114,7 @@ class Health:
     trials: int = 0
     trial: Lease | None = None
     is_probed: bool = False
+    suspects: tuple[Lease, ...] = ()
 
     @property
     def is_open(self) -> bool:
@@ -125,6 +138,10 @@ class Caller:
     name: str
     characters: int
     promised_at: int | None = None
+
+    @property
+    def job(self) -> str:
+        return self.name.partition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +186,17 @@ def turn(health: Health, limits: Limits, caller: Caller, *, now: int, lease_ms: 
 
 
 def _turn_of_open(health: Health, caller: Caller, now: int, lease_ms: int) -> Turn:
-    if now < health.retry_at:
-        return Turn(wait_until=health.retry_at, spread=max(BUSY_MS, (health.retry_at - now) // 4))
+    others_first = caller.name in health.failed or _is_suspect(health, caller, now)
+    ready_at = health.retry_at + (OTHERS_FIRST_MS if others_first else 0)
+    if now < ready_at:
+        return Turn(wait_until=ready_at, spread=max(BUSY_MS, (health.retry_at - now) // 4))
     if health.trial is not None and health.trial.until > now and health.trial.holder != caller.name:
         return Turn(wait_until=now + BUSY_MS, spread=2 * BUSY_MS)
     return Turn(_written(replace(health, trial=Lease(caller.name, now + lease_ms))), is_trial=True)
+
+
+def _is_suspect(health: Health, caller: Caller, now: int) -> bool:
+    return any(each.holder == caller.job and each.until > now for each in health.suspects)
 
 
 def _pause(health: Health, limits: Limits, caller: Caller, now: int) -> int:
@@ -207,33 +230,36 @@ def ended(
     took_ms: int = 0,
     reason: str | None = None,
     retry_after: float | None = None,
-    is_distinct: bool = False,
+    was_unsent: bool = False,
     jitter: float = 0.0,
 ) -> Health | None:
     """What a call of this caller taught. `reason` is the error's code, `retry_after` what the vendor asked for.
 
-    `is_distinct`: however often this segment fails so, it is for the vendor's sake and not for its own.
+    `was_unsent`: nothing of the request left, so that it is not for this segment's sake however often it fails.
     `jitter` is from 0 to 1.
     """
     changed = _given_back(health, caller, took_ms)
     on_trial = changed.trial is not None and changed.trial.holder == caller.name
     if ending is Ending.THROTTLED:
         # Turned away at the door, but by somebody who is there.
-        changed = _refused(_closed(changed) if on_trial else changed, now, retry_after, jitter)
+        changed = _refused(_closed(changed, caller, now) if on_trial else changed, now, retry_after, jitter)
     elif on_trial:
-        changed = _closed(changed) if ending is Ending.ANSWERED else _opened(changed, now, reason, jitter)
+        answered = ending is Ending.ANSWERED
+        changed = _closed(changed, caller, now) if answered else _opened(changed, caller, now, reason, jitter)
     elif changed.is_open:
         pass  # the call began before: whoever is on trial knows better
     elif ending is Ending.ANSWERED:
         changed = replace(changed, failed=(), refusals=0)
-    elif ending is Ending.OUT:
-        changed = _opened(changed, now, reason, jitter)
+    elif ending is Ending.OUT and not _is_suspect(changed, caller, now):
+        changed = _opened(changed, caller, now, reason, jitter)
     elif ending is Ending.FAILED:
-        name = f"{caller.name}#{len(changed.failed)}" if is_distinct else caller.name
-        failed = tuple(dict.fromkeys((*changed.failed, name)))
+        names = [caller.name]
+        if was_unsent:
+            names = [f"{caller.name}#{len(changed.failed) + each}" for each in range(UNSENT_COUNTS)]
+        failed = tuple(dict.fromkeys((*changed.failed, *names)))
         changed = replace(changed, failed=failed)
         if len(failed) >= MOST_FAILURES:
-            changed = _opened(changed, now, reason, jitter)
+            changed = _opened(changed, caller, now, reason, jitter)
     return None if changed == health else _written(changed)
 
 
@@ -245,7 +271,7 @@ def probed(health: Health, caller: Caller, *, now: int) -> Health | None:
     if health.trial is None or health.trial.holder != caller.name:
         return None
     if health.is_probed:
-        return _written(_closed(health))
+        return _written(_closed(health, caller, now))
     return _written(replace(health, trial=None, is_probed=True, retry_at=now + BUSY_MS))
 
 
@@ -284,14 +310,14 @@ def _refused(health: Health, now: int, retry_after: float | None, jitter: float)
     )
 
 
-def _opened(health: Health, now: int, reason: str | None, jitter: float) -> Health:
+def _opened(health: Health, caller: Caller, now: int, reason: str | None, jitter: float) -> Health:
     """Open, or open still: the next trial is later than the last one."""
     same = (reason == GONE) == (health.reason == GONE)  # only who is found gone again and again is gone
     trials = 0 if not health.is_open else health.trials + 1 if same else 1
     wait = min(LONGEST_WAIT_MS, FIRST_WAIT_MS << min(trials, 10))
     return replace(
         health,
-        failed=(),
+        failed=tuple(dict.fromkeys((*health.failed, caller.name)))[-MOST_NAMES:],
         open_since=now if health.open_since is None else health.open_since,
         reason=reason or health.reason,
         retry_at=now + round(wait * (1 + 0.1 * jitter)),
@@ -301,8 +327,22 @@ def _opened(health: Health, now: int, reason: str | None, jitter: float) -> Heal
     )
 
 
-def _closed(health: Health) -> Health:
-    return replace(health, failed=(), open_since=None, reason=None, retry_at=0, trials=0, trial=None, is_probed=False)
+def _closed(health: Health, caller: Caller, now: int) -> Health:
+    refused = {name.partition("/")[0]: now + SUSPECT_MS for name in health.failed}
+    known = {each.holder: each.until for each in health.suspects if each.until > now}
+    suspects = {**known, **refused}
+    suspects.pop(caller.job, None)
+    return replace(
+        health,
+        failed=(),
+        open_since=None,
+        reason=None,
+        retry_at=0,
+        trials=0,
+        trial=None,
+        is_probed=False,
+        suspects=tuple(Lease(*each) for each in list(suspects.items())[-MOST_NAMES:]),
+    )
 
 
 def _written(health: Health) -> Health:

@@ -8,11 +8,13 @@ import pytest
 from speech.health import (
     FIRST_WAIT_MS,
     GONE,
+    GONE_TRIALS,
     HORIZON_MS,
     LONGEST_SPACING_MS,
     LONGEST_WAIT_MS,
     MINUTE_MS,
     MOST_FAILURES,
+    OTHERS_FIRST_MS,
     PROMISE_MS,
     Caller,
     Ending,
@@ -31,6 +33,7 @@ from tests.fakes import NOW
 WELL = Health("scripted")
 ONE = Caller("job/1", characters=500)
 TWO = Caller("job/2", characters=500)
+THREE = Caller("job/3", characters=500)
 LEASE_MS = 120_000
 
 
@@ -180,13 +183,15 @@ def test_c3_what_was_learned_is_unlearned_slowly_and_without_a_write() -> None:
 # --- The breaker -----------------------------------------------------------------------------
 
 
-def test_c23_three_segments_without_an_answer_open_the_breaker_and_one_alone_does_not() -> None:
+def test_c23_five_segments_without_an_answer_open_the_breaker_and_one_alone_does_not() -> None:
     health = WELL
     for _ in range(10):
         health = after(health, Ending.FAILED)
     assert not health.is_open
 
-    health = after(after(health, Ending.FAILED, TWO), Ending.FAILED, Caller("other/0", 1))
+    for number in range(MOST_FAILURES - 1):
+        assert not health.is_open
+        health = after(health, Ending.FAILED, Caller(f"other/{number}", 1))
 
     assert health.is_open
     assert health.retry_at == NOW + FIRST_WAIT_MS
@@ -194,8 +199,9 @@ def test_c23_three_segments_without_an_answer_open_the_breaker_and_one_alone_doe
 
 def test_c1_where_nothing_could_be_sent_a_segment_alone_is_enough() -> None:
     health = WELL
-    for _ in range(MOST_FAILURES):
-        health = after(health, Ending.FAILED, is_distinct=True)
+    for _ in range(3):
+        assert not health.is_open
+        health = after(health, Ending.FAILED, was_unsent=True)
 
     assert health.is_open
 
@@ -216,38 +222,58 @@ def test_c5_c7_c20_what_needs_no_second_opinion_opens_it_at_once(reason: str) ->
 
 def test_c23_while_it_is_open_nobody_calls_and_then_one_at_a_time_finds_out() -> None:
     health = out()
-    early = asked(health, now=health.retry_at - 1)
-    first = asked(health, now=health.retry_at)
+    early = asked(health, caller=THREE, now=health.retry_at - 1)
+    first = asked(health, caller=THREE, now=health.retry_at)
     on_trial = first.health or health
     second = asked(on_trial, caller=TWO, now=health.retry_at + 1)
     later = asked(on_trial, caller=TWO, now=health.retry_at + LEASE_MS)
 
     assert early.wait_until == health.retry_at
     assert first.is_trial
-    assert on_trial.trial == Lease(ONE.name, health.retry_at + LEASE_MS)
+    assert on_trial.trial == Lease(THREE.name, health.retry_at + LEASE_MS)
     assert (second.is_trial, second.wait_until is None) == (False, False)
     assert later.is_trial, "whoever was on trial is dead"
+
+
+def test_c23_whose_own_call_failed_is_on_trial_only_where_nobody_else_comes() -> None:
+    """A text on which the vendor always fails must not keep the breaker open for all the others."""
+    health = out()
+
+    assert asked(health, now=health.retry_at).wait_until == health.retry_at + OTHERS_FIRST_MS
+    assert asked(health, caller=TWO, now=health.retry_at).is_trial
+    assert asked(health, now=health.retry_at + OTHERS_FIRST_MS).is_trial
+
+
+def test_c5_a_job_that_is_refused_while_others_are_served_stops_them_no_second_time() -> None:
+    health = out("vendor-unauthorized")
+    stranger = Caller("other/0", 1)
+    health = asked(health, caller=stranger, now=health.retry_at).health or health
+    health = after(health, Ending.ANSWERED, stranger, health.retry_at)
+
+    assert not after(health, Ending.OUT, TWO, NOW + 60_000, reason="vendor-unauthorized").is_open
+    assert after(health, Ending.OUT, stranger, NOW + 60_000, reason="vendor-unauthorized").is_open
+    assert after(health, Ending.OUT, TWO, NOW + 3_600_000, reason="vendor-unauthorized").is_open
 
 
 def test_c23_a_trial_that_succeeds_closes_it_and_one_that_fails_doubles_the_wait() -> None:
     health, waits = out(), []
     for _ in range(9):
         now = health.retry_at
-        health = asked(health, now=now).health or health
-        health = after(health, Ending.FAILED, now=now)
+        health = asked(health, now=now, caller=Caller(f"n/{now}", 1)).health or health
+        health = after(health, Ending.FAILED, Caller(f"n/{now}", 1), now=now)
         waits.append(health.retry_at - now)
 
-    assert waits[:3] == [30_000, 60_000, 120_000]
+    assert waits[:3] == [10_000, 20_000, 40_000]
     assert waits[-1] == LONGEST_WAIT_MS
     assert health.open_since == NOW
-    health = asked(health, now=health.retry_at).health or health
-    assert not after(health, Ending.ANSWERED, now=health.retry_at).is_open
+    health = asked(health, caller=THREE, now=health.retry_at).health or health
+    assert not after(health, Ending.ANSWERED, THREE, now=health.retry_at).is_open
 
 
 @pytest.mark.parametrize("ending", Ending)
 def test_a_call_that_began_before_it_opened_decides_nothing(ending: Ending) -> None:
     health = out()
-    on_trial = asked(health, now=health.retry_at).health or health
+    on_trial = asked(health, caller=THREE, now=health.retry_at).health or health
 
     changed = after(on_trial, ending, TWO, health.retry_at)
 
@@ -256,9 +282,9 @@ def test_a_call_that_began_before_it_opened_decides_nothing(ending: Ending) -> N
 
 def test_a_trial_that_is_turned_away_for_its_pace_has_found_somebody() -> None:
     health = out()
-    on_trial = asked(health, now=health.retry_at).health or health
+    on_trial = asked(health, caller=THREE, now=health.retry_at).health or health
 
-    changed = after(on_trial, Ending.THROTTLED, now=health.retry_at, retry_after=5)
+    changed = after(on_trial, Ending.THROTTLED, THREE, now=health.retry_at, retry_after=5)
 
     assert not changed.is_open
     assert changed.closed_until == health.retry_at + 5_000
@@ -266,27 +292,28 @@ def test_a_trial_that_is_turned_away_for_its_pace_has_found_somebody() -> None:
 
 def test_i5_whoever_may_have_been_billed_leaves_the_call_to_another_unless_nobody_comes() -> None:
     health = out()
-    on_trial = asked(health, now=health.retry_at).health or health
-    left = probed(on_trial, ONE, now=health.retry_at)
+    on_trial = asked(health, caller=THREE, now=health.retry_at).health or health
+    left = probed(on_trial, THREE, now=health.retry_at)
     assert left is not None
     assert left.is_open
     assert left.trial is None
 
-    again = asked(left, now=left.retry_at).health or left
+    again = asked(left, caller=THREE, now=left.retry_at).health or left
 
-    assert not (probed(again, ONE, now=left.retry_at) or again).is_open
+    assert not (probed(again, THREE, now=left.retry_at) or again).is_open
     assert probed(left, TWO, now=left.retry_at) is None, "whoever is not on trial has nothing to say"
 
 
-def test_c20_who_is_found_gone_three_times_is_gone_and_nobody_else() -> None:
+def test_c20_who_is_found_gone_again_and_again_is_gone_and_nobody_else() -> None:
     health = out("vendor-unavailable")
-    for number, reason in enumerate(["vendor-unavailable"] * 5 + [GONE] * 3):
+    for number, reason in enumerate(["vendor-unavailable"] * 5 + [GONE] * GONE_TRIALS):
         assert not health.is_gone, number
         now = health.retry_at
-        health = asked(health, now=now).health or health
-        health = after(health, Ending.OUT, now=now, reason=reason)
+        caller = Caller(f"n/{now}", 1)
+        health = asked(health, caller=caller, now=now).health or health
+        health = after(health, Ending.OUT, caller, now=now, reason=reason)
 
     assert health.is_gone
     now = health.retry_at
-    health = asked(health, now=now).health or health
-    assert not after(health, Ending.ANSWERED, now=now).is_gone
+    health = asked(health, caller=THREE, now=now).health or health
+    assert not after(health, Ending.ANSWERED, THREE, now=now).is_gone

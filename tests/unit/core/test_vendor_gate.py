@@ -17,7 +17,7 @@ from speech.errors import (
     VendorUnauthorized,
     VendorUnavailable,
 )
-from speech.health import FIRST_WAIT_MS, GONE_TRIALS, Health
+from speech.health import FIRST_WAIT_MS, GONE_TRIALS, MOST_FAILURES, OTHERS_FIRST_MS, Health
 from speech.jobs import Job, JobStatus
 from speech.messages import StartSegment
 from speech.policy import Lifecycle, Limits, Policy, Standing
@@ -81,6 +81,7 @@ def some_jobs(world: World, number: int) -> list[Job]:
     for each in range(number):
         job = a_job(
             id=f"job_{each:026d}",
+            text_id=f"text-{each}",
             status=JobStatus.SYNTHESIZING,
             segments_total=1,
             characters=len(SENTENCE),
@@ -175,6 +176,23 @@ def test_c3_when_the_gate_opens_nobody_stampedes() -> None:
     assert all(sum(each <= call < each + 1_000 for call in after) <= 4 for each in after)
 
 
+def test_c3_a_check_that_is_refused_closes_the_gate_for_calls_as_well() -> None:
+    world = World()
+    world.vendor.starts = [StillWorking("vj", check_after=1)]
+    world.vendor.checks = [throttled(60)]
+    world.a_synthesizing_job(SENTENCE, "And another one.", spec=a_spec(vendor="scripted"))
+    [first, second] = world.dispatcher.take()
+    world.handle(first)
+    world.run(seconds=5)
+
+    world.handle(second)
+
+    assert len(world.vendor.requests) == 1
+    assert world.segment(1).not_before is not None
+    world.run_with_sweeps(seconds=600)
+    assert ends(world) == {JobStatus.COMPLETED}
+
+
 def test_c3_known_limits_are_kept_without_a_single_refusal() -> None:
     company = Company()
     policies = FakePolicies(Policy(limits={"scripted": Limits(requests_per_minute=30)}))
@@ -201,9 +219,9 @@ def test_c23_an_outage_burns_no_attempts_and_every_job_completes(trouble: Vendor
     world.run_with_sweeps(seconds=3_600)
 
     assert ends(world) == {JobStatus.COMPLETED}
-    assert len([call for call in company.calls if call < company.until]) <= 3
-    assert len(company.probes) <= 8
-    assert len(company.calls) <= 3 + 20
+    assert len([call for call in company.calls if call < company.until]) <= MOST_FAILURES
+    assert len(company.probes) <= 9
+    assert len(company.calls) <= MOST_FAILURES + 20
     assert all(
         later - earlier >= FIRST_WAIT_MS for earlier, later in zip(company.probes, company.probes[1:], strict=False)
     )
@@ -220,6 +238,27 @@ def test_c1_a_job_that_is_alone_survives_an_outage_too() -> None:
 
     assert ends(world) == {JobStatus.COMPLETED}
     assert len(company.calls) == 4
+
+
+@pytest.mark.parametrize("error", [unavailable(500), VendorUnauthorized("no", vendor="scripted", vendor_status=403)])
+def test_c4_c5_texts_that_a_vendor_always_refuses_keep_the_others_waiting_for_a_while_only(error: VendorError) -> None:
+    """Given 30 jobs, of which the vendor always fails on every third."""
+    company = Company()
+    world = a_world(company)
+    jobs = some_jobs(world, 30)
+    for each in jobs[::3]:
+        world.texts.put_text(TENANT, each.text_id, SENTENCE.replace("birds", "bards").encode())
+    start = company.start
+
+    def picky(request: SynthesisRequest, *, callback_url: str | None = None) -> AudioReady | StillWorking:
+        if "bards" in request.text:
+            raise _anew(error)
+        return start(request, callback_url=callback_url)
+
+    company.start = picky  # type: ignore[method-assign]  # what it cannot speak
+    world.run_with_sweeps(seconds=300, every=5)
+
+    assert [world.job(job.id).status for job in jobs if job not in jobs[::3]] == [JobStatus.COMPLETED] * 20
 
 
 def test_c4_a_text_that_a_vendor_always_fails_on_takes_nobody_with_it() -> None:
@@ -287,8 +326,8 @@ def test_i5_a_trial_never_buys_a_text_again() -> None:
     company = Company(trouble=VendorAmbiguous("lost", vendor="scripted"))
     world = a_world(company)
     company.until = world.clock.now() + 1
-    jobs = some_jobs(world, 3)
-    world.run(seconds=5)
+    jobs = some_jobs(world, MOST_FAILURES)
+    world.run()
     health = world.store.health("scripted")
     assert health.is_open
 
@@ -296,7 +335,7 @@ def test_i5_a_trial_never_buys_a_text_again() -> None:
     [clean] = [replace(each, id="job_clean") for each in jobs[:1]]
     world.store.put(clean, a_segment(job_id=clean.id, end=40, characters=40, audio_key="clean"))
     world.texts.put_text(TENANT, clean.text_id, SENTENCE.encode())
-    world.clock.set(health.retry_at)
+    world.clock.set(health.retry_at + OTHERS_FIRST_MS)
     called: list[str] = []
     start = company.start
 
@@ -320,12 +359,12 @@ def test_i5_where_every_text_may_have_been_bought_two_free_answers_are_proof_eno
     company = Company(trouble=VendorAmbiguous("lost", vendor="scripted"))
     world = a_world(company)
     company.until = world.clock.now() + 1
-    some_jobs(world, 3)
+    some_jobs(world, MOST_FAILURES)
 
     world.run_with_sweeps(seconds=600)
 
     assert ends(world) == {JobStatus.COMPLETED}
-    assert len(company.calls) == 6
+    assert len(company.calls) == 2 * MOST_FAILURES
     assert {each.outcome for each in attempts(world)} == {Outcome.AMBIGUOUS, Outcome.SETTLED}
 
 

@@ -23,6 +23,7 @@ from speech.segments import Outcome, Segment, SegmentStatus
 from speech.settings import Settings
 from speech.usecases.settle_segment import SettleSegment
 from speech.usecases.start_segment import callback_address
+from speech.usecases.vendor_gate import VendorGate
 from speech.usecases.vendor_source import VendorSource
 from speech.vendors.base import AudioReady, StillWorking, Vendor
 
@@ -38,6 +39,7 @@ class CheckSegmentUseCase:
     settings: Settings
     vendors: VendorSource
     settle: SettleSegment
+    gate: VendorGate
 
     def __call__(self, message: CheckSegment) -> None:
         job, segment = self.store.job_and_segment(message.tenant, message.job_id, message.segment)
@@ -71,6 +73,8 @@ class CheckSegmentUseCase:
         except (UnusableAudio, VendorMisbehaved) as error:
             self._bad_audio(job, segment, error)
         except (VendorThrottled, VendorUnauthorized) as error:
+            if isinstance(error, VendorThrottled):
+                self.gate.refused_a_check(job, segment, error)
             wait = error.retry_after or self._slow(error)
             problem = problems.problem_from(error, job_id=job.id)
             self.settle.not_yet(segment, check_after=wait, delayed=True, problem=problem)

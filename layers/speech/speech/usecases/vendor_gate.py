@@ -14,7 +14,6 @@ from speech.errors import (
     VendorAmbiguous,
     VendorError,
     VendorGone,
-    VendorMisbehaved,
     VendorQuotaExhausted,
     VendorRetired,
     VendorThrottled,
@@ -108,6 +107,12 @@ class VendorGate:
         self._tell(passage, lambda health: self._ended(health, passage, Ending.ANSWERED, took_ms=took_ms))
         return answer
 
+    def refused_a_check(self, job: Job, segment: Segment, error: VendorThrottled) -> None:
+        """A question about a job met the vendor's limit: whoever wants to make one must know of it, too."""
+        health = self.store.health(error.vendor)
+        passage = Passage(Caller(f"{job.id}/{segment.index}/check", segment.characters), health)
+        self._told(passage, error, self.clock.now())
+
     def give_back(self, passage: Passage) -> None:
         """No call is made after all."""
         self._tell(passage, lambda health: arrows.given_back(health, passage.caller))
@@ -160,7 +165,7 @@ class VendorGate:
                 took_ms=self.clock.now() - began,
                 reason=error.code if ending is Ending.OUT or isinstance(error, VendorGone) else None,
                 retry_after=getattr(error, "retry_after", None),
-                is_distinct=getattr(error, "vendor_status", None) is None and not isinstance(error, VendorAmbiguous),
+                was_unsent=getattr(error, "vendor_status", None) is None and not isinstance(error, VendorAmbiguous),
             ),
         )
 
@@ -173,7 +178,7 @@ class VendorGate:
         took_ms: int,
         reason: str | None = None,
         retry_after: float | None = None,
-        is_distinct: bool = False,
+        was_unsent: bool = False,
     ) -> Health | None:
         return arrows.ended(
             health,
@@ -183,7 +188,7 @@ class VendorGate:
             took_ms=took_ms,
             reason=reason or VendorUnavailable.code,
             retry_after=retry_after,
-            is_distinct=is_distinct,
+            was_unsent=was_unsent,
             jitter=self.rng(),
         )
 
@@ -227,13 +232,13 @@ def _ending(error: VendorError | EgressRefused) -> Ending:
         return Ending.OUT
     if isinstance(error, VendorGone):
         return Ending.OUT if error.is_free else Ending.FAILED
-    if isinstance(error, VendorMisbehaved | EgressRefused):
+    if isinstance(error, EgressRefused):
         return Ending.UNCLEAR
     if isinstance(error, VendorUnavailable):
         status = error.vendor_status
         # Some say with a 4xx that it may pass: that is about the text, or about somebody behind the vendor.
-        return Ending.FAILED if status is None or status >= 500 or status < 400 else Ending.UNCLEAR
-    return Ending.ANSWERED
+        return Ending.FAILED if status is None or status >= 500 or status < 400 else Ending.ANSWERED
+    return Ending.ANSWERED  # also without usable audio: somebody is there
 
 
 def _why(health: Health) -> VendorError:
