@@ -17,6 +17,7 @@ CALM = 8
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_every_promise_is_kept_in_troubled_worlds(lab: Laboratory, chunk: int) -> None:
+    """I1 to I5, I7, I8, I10, I11, I14 to I21."""
     for seed in range(chunk * WORLDS, (chunk + 1) * WORLDS):
         world = failing(lab, seed)
         if world.violation is not None:
