@@ -66,6 +66,8 @@ check: $(VENV)/dev $(VENV)/scan ## lint, types, imports, template, generated doc
 	$(RUN) tests.template.scan $(SCANNERS)/bin/checkov
 	$(RUN) tests.template.permissions --check
 	$(RUN) docs.generate_vendor_matrix --check
+	$(RUN) docs.generate_faults --check
+	$(RUN) docs.generate_guarantees --check
 	$(SAM_BUILD)
 	@echo "make check: all well"
 

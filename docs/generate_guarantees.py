@@ -97,12 +97,8 @@ def main(arguments: Sequence[str] = ()) -> int:
     except (Unproven, KeyError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    unmeasured = [f"{name} was never measured: make prove ONLY={name}\n" for name in known if name not in figures]
     if "--check" not in arguments:
         PAGE.write_text(fresh, encoding="utf-8")
-    elif unmeasured:
-        sys.stderr.writelines(unmeasured)
-        return 1
     elif fresh != PAGE.read_text(encoding="utf-8"):
         sys.stderr.write("docs/guarantees.md is not what guarantees.toml and guarantees.json say; run `make docs`.\n")
         return 1
