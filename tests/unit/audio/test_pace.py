@@ -16,17 +16,17 @@ def unusual(paces: Paces, seconds: float, voice: str = "ada", characters: int = 
     return paces.is_unusual(voice, characters=characters, at_most=at_most, seconds=seconds)
 
 
-def test_half_of_the_time_or_three_times_as_much_is_unusual() -> None:
+def test_less_than_half_of_the_time_or_more_than_three_times_as_much_is_unusual() -> None:
     paces = known()
 
-    assert unusual(paces, 10)
-    assert unusual(paces, 60)
+    assert unusual(paces, 9)
+    assert unusual(paces, 65)
 
 
 def test_what_a_voice_may_well_do_is_not() -> None:
     paces = known()
 
-    for seconds in (12, 15, 20, 25, 30, 45):
+    for seconds in (11, 15, 20, 25, 30, 45, 55):
         assert not unusual(paces, seconds)
 
 
@@ -49,8 +49,8 @@ def test_a_number_read_out_may_take_as_long_as_its_words() -> None:
 
 
 def test_an_uneven_voice_is_given_more_room() -> None:
-    assert unusual(known(spread=0.02, segments=50), 10.5)
-    assert not unusual(known(spread=0.5, segments=50), 10.5)
+    assert unusual(known(spread=0.02, segments=50), 9)
+    assert not unusual(known(spread=0.5, segments=50), 9)
 
 
 def test_only_so_many_voices_are_remembered() -> None:

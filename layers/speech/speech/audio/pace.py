@@ -10,8 +10,8 @@ JUDGED_FROM = 100
 KNOWN_FROM = 8
 """After how many segments a voice is known."""
 
-FASTER, SLOWER = 1.75, 2.5
-"""Within these factors of its usual pace, at least, a voice is never suspected."""
+FASTER, SLOWER = 2.0, 3.0
+"""Within these factors of its usual pace, at least, a voice is never suspected: good audio refused is bought twice."""
 
 DEVIATIONS = 6
 MOST_VOICES = 256

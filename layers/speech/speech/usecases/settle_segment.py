@@ -391,13 +391,15 @@ def _sounds(segment: Segment) -> int:
 def _voice(job: Job, segment: Segment) -> Hashable:
     """Everything that the pace of speech depends on, but for its text.
 
-    The bytes that a character takes tell Latin from Cyrillic from Chinese where no language was named.
+    The bytes that a character takes tell Latin from Cyrillic from Chinese where no language was named, and what
+    a text may come to when read out tells prose from tables of numbers.
     """
     script = round((segment.end - segment.start) / max(segment.characters, 1))
+    matter = round((segment.read_out or segment.characters) / max(_sounds(segment), 1))
     if job.spec is None:
-        return script
+        return script, matter
     spec = job.spec
-    return spec.vendor, spec.voice, spec.language, spec.speed, repr(spec.vendor_options), script
+    return spec.vendor, spec.voice, spec.language, spec.speed, repr(spec.vendor_options), script, matter
 
 
 def _as_vendor_error(error: SpeechError, job: Job) -> SpeechError:
