@@ -11,17 +11,19 @@ from speech.errors import (
     SpeechError,
     StaleWrite,
     VendorAmbiguous,
+    VendorGone,
+    VendorJobFailed,
     VendorQuotaExhausted,
     VendorRejected,
     VendorUnauthorized,
     VendorUnavailable,
 )
-from speech.jobs import Job, JobStatus, Narrator
+from speech.jobs import Cost, Job, JobStatus, Narrator
 from speech.messages import StartSegment
 from speech.policy import Lifecycle, Policy, Price, Standing
 from speech.segments import Outcome, SegmentStatus
 from speech.settings import TENANT
-from speech.vendors.base import StillWorking
+from speech.vendors.base import AudioReady, StillWorking
 from tests.fakes import a_spec
 from tests.support.world import CallbackVendor, ScriptedVendor, World, is_settled
 
@@ -393,3 +395,125 @@ def test_a_stale_write_while_changing_is_tried_again() -> None:
     world.run()
 
     assert world.job().status is JobStatus.COMPLETED
+
+
+# --- Out, retired, gone: what the gate knows of a vendor -------------------------------------
+
+
+def dead(error: SpeechError) -> ScriptedVendor:
+    """A vendor that answers nothing but this, whatever it is asked."""
+
+    class Dead(Small):
+        def start(self, request: Any, *, callback_url: str | None = None) -> Any:
+            self.requests.append(request)
+            raise error
+
+        def probe(self) -> None:
+            raise error
+
+    return Dead()
+
+
+@pytest.mark.parametrize(
+    "error", [VendorUnavailable("down", vendor="scripted"), VendorGone("nobody", vendor="scripted", vendor_status=410)]
+)
+def test_c23_nobody_waits_long_for_a_vendor_that_is_out_where_somebody_else_may_speak(error: SpeechError) -> None:
+    world = World(vendor=dead(error), others={"second": Small()})
+    a_book(world)
+
+    world.run_with_sweeps(seconds=600)
+
+    assert world.job().status is JobStatus.COMPLETED
+    assert heard(world.others["second"]) == "".join(TEXTS)
+    assert [turn.ended_by for turn in world.job().turns] == [error.code]
+    assert len(world.vendor.requests) <= 12
+
+
+def test_c23_what_was_bought_already_waits_for_its_own_narrator_as_if_there_were_nobody_else() -> None:
+    world = World(vendor=Small(), others={"second": Small()})
+    job = a_book(world)
+    world.handle(world.dispatcher.take()[0])
+    well, world.vendor = world.vendor, dead(VendorQuotaExhausted("no credit", vendor="scripted"))
+
+    world.run_with_sweeps(seconds=600)
+    waiting = world.job()
+    world.vendor = well
+    world.run_with_sweeps(seconds=2_000)
+
+    assert waiting.status is JobStatus.SYNTHESIZING
+    assert world.job().status is JobStatus.COMPLETED
+    assert (world.job().take, job.take) == (0, 0)
+    assert world.others["second"].requests == []
+
+
+def test_a_vendor_that_is_retired_mid_book_is_not_called_and_the_record_says_why() -> None:
+    """Must show: a retired vendor, and the job ends as its options say."""
+    world = World(vendor=Small(), others={"second": Small()})
+    a_book(world, max_cost=5)
+    world.handle(world.dispatcher.take()[0])
+    world.policies.put(Policy(lifecycle={"scripted": Lifecycle(Standing.RETIRED)}))
+
+    world.run_with_sweeps(seconds=300)
+
+    assert world.job().status is JobStatus.COMPLETED
+    assert len(world.vendor.requests) == 1
+    assert [each["ended_by"] for each in manifest(world)["narrators"]] == ["vendor-retired", None]
+    expect_an_exact_ledger(world)
+
+
+def test_a_vendor_that_is_retired_mid_book_fails_the_job_where_nobody_may_take_over() -> None:
+    world = World(vendor=Small(), others={"second": Small()})
+    world.a_synthesizing_job(*TEXTS)
+    world.handle(world.dispatcher.take()[0])
+    world.policies.put(Policy(lifecycle={"scripted": Lifecycle(Standing.RETIRED)}))
+
+    world.run_with_sweeps(seconds=300)
+
+    job = world.job()
+    assert (job.status, (job.problem or {})["code"]) == (JobStatus.FAILED, "vendor-retired")
+    assert world.others["second"].requests == []
+
+
+# --- C22: what a failure cost ----------------------------------------------------------------
+
+
+def test_c22_a_vendor_that_charges_for_its_failure_is_in_the_ledger_with_its_charge() -> None:
+    world = World(vendor=CallbackVendor())
+    world.vendor.starts = [StillWorking("job-1", check_after=1)] * 9
+    world.vendor.checks = [VendorJobFailed("failed", vendor="scripted", credits=2.0, request_id="r-7")]
+    world.a_synthesizing_job(TEXTS[0], price=Price(per_credit=0.5))
+
+    world.run_with_sweeps(seconds=300)
+
+    [attempt] = world.segment().attempts
+    assert (attempt.outcome, attempt.credits, attempt.amount, attempt.request_id) == (Outcome.SETTLED, 2.0, 1.0, "r-7")
+    assert world.job().cost is not None
+    assert (world.job().cost or Cost()).amount == 1.0
+
+
+def test_c22_bad_audio_was_bought_all_the_same() -> None:
+    world = World()
+    world.vendor.starts = [AudioReady(b"{}", "audio/wav", request_id="r-1", credits=3.0)]
+    world.a_synthesizing_job(TEXTS[0], price=Price(per_credit=0.1, credits_per_second=1.0))
+
+    world.run_with_sweeps(seconds=300)
+
+    bad, good = world.segment().attempts
+    assert (bad.outcome, bad.credits, bad.amount, bad.request_id) == (Outcome.SETTLED, 3.0, 0.3, "r-1")
+    assert good.amount == pytest.approx(0.2)
+    assert (world.job().cost or Cost()).amount == pytest.approx(0.5)
+    said = manifest(world)["segments"][0]
+    assert [each["amount"] for each in said["attempts"]] == [0.3, 0.2]
+    assert said["cost"]["amount"] == 0.5
+
+
+def test_c2_a_second_call_after_a_lost_answer_is_flagged_in_attempt_and_manifest() -> None:
+    world = World()
+    world.vendor.starts = [VendorAmbiguous("no answer", vendor="scripted")]
+    world.a_synthesizing_job(TEXTS[0])
+
+    world.run_with_sweeps(seconds=300)
+
+    said = manifest(world)["segments"][0]
+    assert [each["outcome"] for each in said["attempts"]] == ["ambiguous", "settled"]
+    assert said["cost"] == {"currency": "USD", "amount": None, "credits": None, "vendor_calls": 2}
