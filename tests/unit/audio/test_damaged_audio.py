@@ -107,7 +107,7 @@ def test_t15_mutated_files_neither_crash_nor_hang_nor_fill_the_memory() -> None:
         env={"PYTHONPATH": ".:layers/speech"},
         capture_output=True,
         text=True,
-        timeout=380,
+        timeout=promised(full=3_000, usual=380),
         check=False,
     )
 
