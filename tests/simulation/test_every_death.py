@@ -3,12 +3,13 @@
 A point is a call of a port or of the vendor. B1 to B14, E2, I1 to I5, I7, I11, I14, I21.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from speech.errors import StoreUnavailable
 from speech.jobs import JobStatus
+from speech.policy import Policy, Price
 from speech.settings import Settings
 from speech.usecases import accept_job
 from tests.support.simulation import Killed, OneFault, Simulation, Stalled
@@ -107,3 +108,53 @@ def test_b8_with_a_single_attempt_allowed_no_death_loses_audio_that_was_stored()
         simulation.check()
         [job] = simulation.world.store.jobs()
         assert job.status is (JobStatus.COMPLETED if simulation.world.audio.objects else JobStatus.FAILED), plan.met
+
+
+class FirstRefused(OneFault):
+    """As `OneFault`, with a vendor that refuses the first thing it is asked."""
+
+    refused = False
+
+    def vendor(self, kinds: Sequence[str]) -> str:
+        if self.refused or "refused" not in kinds:
+            return kinds[0]
+        self.refused = True
+        return "refused"
+
+
+def a_change(plan: OneFault, **changes: object) -> Simulation:
+    """A job of three segments within a budget whose first narrator gives up."""
+    simulation = Simulation(plan, others=("second",), **changes)  # type: ignore[arg-type] # passed through
+    price = Price(per_character=0.001)
+    simulation.world.policies.put(Policy(prices={"scripted": price, "second": price}))
+    simulation.submit("book", ONE, TWO, THREE, fallback=["second:v2"], max_cost=1)
+    try:
+        simulation.calm(seconds=20_000)
+    finally:
+        simulation.stop()
+    return simulation
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("fault", "life"), [(Killed, 90.0), (busy, 90.0), (Stalled, 10_000.0)], ids=["killed", "busy", "overtaken"]
+)
+def test_i12_a_fault_at_any_point_of_a_change_of_narrators_loses_nothing_and_exceeds_nothing(
+    fault: Callable[[], BaseException], life: float, after: bool
+) -> None:
+    """I1 to I5, I7, I12, I14."""
+    whole = FirstRefused()
+    assert a_change(whole).world.store.jobs()[0].take == 1
+
+    for at in range(whole.points):
+        plan = FirstRefused(at, fault, after=after)
+        simulation = a_change(plan, longest_life=life)
+
+        try:
+            simulation.check()
+            [job] = simulation.world.store.jobs()
+            assert job.status is JobStatus.COMPLETED
+            # At most what the change itself buys anew, and one call whose answer died.
+            assert simulation.bills().total() <= 2 * 3 + 1
+        except AssertionError as error:
+            raise AssertionError(f"with a fault at point {at}, {plan.met}") from error

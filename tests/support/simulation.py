@@ -21,11 +21,13 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from speech import prices
 from speech.callbacks import read_token
 from speech.errors import (
     StoreUnavailable,
     VendorAmbiguous,
     VendorQuotaExhausted,
+    VendorRejected,
     VendorThrottled,
     VendorUnavailable,
 )
@@ -37,7 +39,7 @@ from speech.usecases.accept_job import AcceptJob
 from speech.usecases.close_failed_job import CloseFailedJob
 from speech.usecases.ingest_message import IngestMessage
 from speech.vendors.base import AudioReady, Capabilities, Delivery, StillWorking, SynthesisRequest, Vendor
-from tests.fakes import FakePolicies, FakeWebhookSender
+from tests.fakes import FakeWebhookSender
 from tests.fakes.faults import Faulty
 from tests.support.world import World
 
@@ -171,8 +173,9 @@ class SimulatedVendor(Vendor):
 
     name = "scripted"
 
-    def __init__(self, simulation: "Simulation", *, calls_back: bool) -> None:
+    def __init__(self, simulation: "Simulation", *, calls_back: bool, name: str = "scripted") -> None:
         self._simulation = simulation
+        self.name = name  # type: ignore[misc] # of this instance, as are its capabilities
         self.calls_back = calls_back
         self.capabilities = Capabilities(  # type: ignore[misc] # of this instance: both kinds are one class here
             title="Simulated",
@@ -188,8 +191,20 @@ class SimulatedVendor(Vendor):
     def start(self, request: SynthesisRequest, *, callback_url: str | None = None) -> AudioReady | StillWorking:
         with self._simulation.point("vendor.start"):
             self._simulation.expect_unfinished(request.text)
-            kinds = ("well", "down", "throttled", "ambiguous-unbilled", "ambiguous-billed", "quota", "bad")
+            kinds: tuple[str, ...] = (
+                "well",
+                "down",
+                "throttled",
+                "ambiguous-unbilled",
+                "ambiguous-billed",
+                "quota",
+                "bad",
+            )
+            if self._simulation.others:
+                kinds = (*kinds, "refused")
             kind = self._simulation.plan.vendor(kinds)
+            if kind == "refused":
+                raise VendorRejected("not this text", vendor=self.name)
             if kind == "down":
                 raise VendorUnavailable("down", vendor=self.name)
             if kind == "throttled":
@@ -237,10 +252,9 @@ class SimulatedVendor(Vendor):
 class VendorRules:
     """What the vendors accept: here, one that takes anything."""
 
-    VENDORS = ("scripted",)
-
-    def __init__(self, vendor: SimulatedVendor) -> None:
+    def __init__(self, vendor: SimulatedVendor, others: Sequence[str]) -> None:
         self._vendor = vendor
+        self.VENDORS = ("scripted", *others)
 
     def capabilities(self, name: str) -> Capabilities:
         return self._vendor.capabilities
@@ -319,13 +333,19 @@ class Simulation:
     )
     longest_life: float = FUNCTION_SECONDS
     workers_at_once: int = 4
+    others: tuple[str, ...] = ()
+    """Vendors that may take over."""
 
     def __post_init__(self) -> None:
         self.world = World(settings=self.settings, webhooks=FakeWebhookSender())
         self.current = threading.local()
         self.vendor = SimulatedVendor(self, calls_back=self.calls_back)
         self.world.vendor = self.vendor  # type: ignore[assignment] # the world asks only for a vendor
-        rules: Any = VendorRules(self.vendor)
+        self.world.others.update(
+            (name, SimulatedVendor(self, calls_back=False, name=name))  # type: ignore[misc] # as above
+            for name in self.others
+        )
+        rules: Any = VendorRules(self.vendor, self.others)
         self.accept = AcceptJob(
             self.world.store,
             self.world.texts,
@@ -333,7 +353,7 @@ class Simulation:
             self.world.clock,
             self.settings,
             rules,
-            FakePolicies(),
+            self.world.policies,
         )
         self.ingest = IngestMessage(self.accept)
         self.world.sweep = replace(self.world.sweep, resume=self.accept.resume)
@@ -362,7 +382,7 @@ class Simulation:
 
     # --- What tests say ----------------------------------------------------------------------
 
-    def submit(self, name: str, *sentences: str, webhook: bool = False) -> None:
+    def submit(self, name: str, *sentences: str, webhook: bool = False, **options: Any) -> None:
         """A message on the requests queue that asks for these sentences, a segment each."""
         body = json.dumps(
             {
@@ -370,6 +390,7 @@ class Simulation:
                 "format": "wav",
                 "request_id": name,
                 **({"webhook_url": "https://customer.example/hook"} if webhook else {}),
+                **options,
             }
         )
         self.acknowledged[name] = list(sentences)
@@ -423,6 +444,7 @@ class Simulation:
             assert delivery.published, f"I21: {name} was told to nobody"
             assert delivery.webhook is None or delivery.webhook_done
         self._check_bills(list(jobs.values()))
+        self._check_budgets(list(jobs.values()))
         left = self.world.store.due(self.world.clock.now() + 10**12, 10**6)
         assert not left, f"something comes due for ever: {left}"
         assert not [letter.name for letter in self.letters]
@@ -466,6 +488,9 @@ class Simulation:
             assert known is None or known == job, "I2: terminal is final"
             if job.is_terminal:
                 self.ended[job.id] = job
+            if job.budget is not None:
+                committed = self.world.store._sums.get((TENANT, job.id), (0, 0))[1]
+                assert committed <= job.budget, "I12: more was reserved and spent than the job may cost"
 
     def expect_unfinished(self, text: str) -> None:
         """I11, while no other worker runs: nothing is bought for a job that has ended."""
@@ -585,10 +610,32 @@ class Simulation:
                 said = text[segment.start : segment.end].decode()
                 for attempt in segment.attempts:
                     shown[said] += attempt.outcome is not Outcome.RELEASED
-        for said, billed in self.vendor.billed.items():
+        for said, billed in self.bills().items():
             assert billed <= shown[said], f"I20: billed {billed} times, {shown[said]} shown"
-            if self.calls_back:
+            if self.calls_back and not self.others:
                 assert billed - self.vendor.spoilt[said] <= self._wanted(said, jobs), "I5: bought twice"
+
+    def bills(self) -> Counter[str]:
+        """What the vendors together have billed, by text."""
+        bills: Counter[str] = Counter()
+        for vendor in (self.vendor, *self.world.others.values()):
+            bills.update(vendor.billed)  # type: ignore[attr-defined] # simulated, all of them
+        return bills
+
+    def _check_budgets(self, jobs: Sequence[Job]) -> None:
+        """I12: what a job has committed is the sum of its ledger, and nothing is reserved any more."""
+        for job in jobs:
+            if job.budget is None:
+                continue
+            rows = list(self.world.store.segments(TENANT, job.id))
+            own = [row for row in rows if row.take == job.take]
+            counted = self.world.store._sums.get((TENANT, job.id), (0, 0))[1]
+            spent = sum(prices.millionths(each.amount) for row in rows for each in row.attempts if each.may_be_billed)
+            assert sum(map(prices.committed, rows)) == spent, "I12: a row of an ended job still reserves something"
+            # Of a job that ended before all of its rows were there, the reservation of the others is never asked for.
+            assert counted == spent or (counted > spent and len(own) < (job.segments_total or 0)), "I12"
+            if job.cost is not None and job.status is JobStatus.COMPLETED:
+                assert prices.millionths(job.cost.amount) <= (job.budget or 0), "I12"
 
     def _wanted(self, said: str, jobs: Sequence[Job]) -> int:
         return sum(self.acknowledged[str(job.request_id)].count(said) for job in jobs)
