@@ -10,10 +10,10 @@ from speech import jobs, segments
 from speech.errors import IllegalTransition, StoreUnavailable, VendorUnavailable
 from speech.health import Health
 from speech.jobs import JobStatus
-from speech.messages import CheckSegment, DeliverEvent, StartSegment
+from speech.messages import AssembleAudio, CheckSegment, DeliverEvent, StartSegment
 from speech.segments import Outcome, Segment, SegmentStatus
 from speech.vendors.base import AudioReady, StillWorking, SynthesisRequest
-from tests.fakes import a_problem, a_result
+from tests.fakes import Sent, a_problem, a_result
 from tests.support.world import CallbackVendor, ScriptedVendor, World, is_settled, spoken
 
 SENTENCE = "The sun is up and the birds are singing."
@@ -257,6 +257,43 @@ def test_a_job_in_assembly_can_be_cancelled_and_its_assembler_gives_up() -> None
 
     assert world.job().status is JobStatus.CANCELLED
     assert not world.results.objects
+
+
+@pytest.mark.parametrize("days", [0, 13])
+def test_a13_a_dead_letter_that_is_sent_again_days_later_leaves_a_cancelled_job_alone(days: int) -> None:
+    """I15: its message changes nothing, nor does what closes dead letters."""
+    world = World()
+    job = world.a_synthesizing_job(*SENTENCES)
+    cancelled = world.cancel(job)
+    world.run()
+    world.clock.advance(days * 86_400)
+
+    for message in (
+        StartSegment(job.tenant, job.id, 0),
+        CheckSegment(job.tenant, job.id, 1, 1),
+        AssembleAudio(job.tenant, job.id),
+        DeliverEvent(job.tenant, job.id),
+    ):
+        world.handle(Sent("any", message))
+        world.close(message.to_json(), "sqs-id")
+    world.run_with_sweeps(seconds=120)
+
+    assert world.job() == cancelled
+    assert world.vendor.requests == []
+    assert len(world.bus.published) == 1
+
+
+def test_a13_a_dead_letter_that_is_sent_again_while_its_job_goes_on_is_done() -> None:
+    world = World()
+    job = world.a_synthesizing_job(SENTENCE)
+    world.dispatcher.take()
+    world.clock.advance(1_800)
+
+    world.handle(Sent("any", StartSegment(job.tenant, job.id, 0)))
+    world.run_with_sweeps(seconds=120)
+
+    assert world.job().status is JobStatus.COMPLETED
+    assert len(world.vendor.requests) == 1
 
 
 def _kept(world: World) -> segments.SegmentAudio:
