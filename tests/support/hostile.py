@@ -402,14 +402,12 @@ def _keys(rng: Random) -> Request:
 
 def _addressed(rng: Random) -> Request:
     name = rng.choice(WORDS) if rng.random() < 0.7 else a_string(rng)
-    path = (
-        rng.choice(("/v1/jobs/", "/v1/vendors/", "/", "/v1/", "/callbacks/creatify/", "/v1/voices/", "/v1/jobs//"))
-        + name
-    )
+    place = rng.choice(("/v1/jobs/", "/v1/vendors/", "/", "/v1/", "/callbacks/creatify/", "/v1/voices/", "/v1/jobs//"))
+    path = place + name[:9_000] + rng.choice(("", "", "/cancel", "/"))
     method = rng.choice(
         ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW", "get", a_string(rng)[:20])
     )
-    return Request("addresses", method=method, path=path[:9_000], body=rng.choice((b"", b"{}", rng.randbytes(30))))
+    return Request("addresses", method=method, path=path, body=rng.choice((b"", b"{}", rng.randbytes(30))))
 
 
 def _asked(rng: Random) -> Request:
