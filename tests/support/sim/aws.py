@@ -57,14 +57,14 @@ class Cloud:
         self.send: Callable[[str, str, float], str] = lambda _url, _body, _delay: ""
         self.events: list[dict[str, Any]] = []
         self.effect: Callable[[str, str, Mapping[str, Any]], None] = lambda _service, _operation, _params: None
-        self.touched: Callable[[str, str], None] = lambda _service, _operation: None
+        self.touched: Callable[[str, str, Mapping[str, Any]], None] = lambda _service, _operation, _params: None
         self._last_pages: dict[str, Any] = {}
 
     def call(self, client: BaseClient, service: str, operation: str, params: dict[str, Any], real: Call) -> Any:
         """One call of the product's."""
         if self.machine.current is None:
             return real() if service in ("dynamodb", "s3") else self._played(service, operation, params)
-        self.touched(service, operation)
+        self.touched(service, operation, params)
         before, after = _faults_of(service, operation, params)
 
         def effect() -> Any:

@@ -25,6 +25,7 @@ from tests.support.sim.aws import Cloud, Moto, in_this_process, through
 from tests.support.sim.clock import VirtualClock
 from tests.support.sim.functions import Modules
 from tests.support.sim.network import Network
+from tests.support.sim.roles import Roles
 from tests.support.sim.vendors import ADDRESSES, quick_voices
 
 LIMIT = 60
@@ -49,6 +50,7 @@ class Laboratory:
         self.template = _template()
         self.secrets = self._secrets()
         self.wiring = self.template.wiring()
+        self.roles = Roles(self.template, self.secrets)
         self.api_token, self.api_record = new_key(
             pepper=SIGNING_KEY.encode(), env="sim", now=int(self.clock.now * 1000)
         )

@@ -227,8 +227,10 @@ class World:
         if then is not None:
             then(worker)
 
-    def _touched(self, service: str, operation: str) -> None:
+    def _touched(self, service: str, operation: str, params: Mapping[str, Any]) -> None:
         worker = self.machine.current
+        if worker is not None:
+            self.lab.roles.asked(worker.function, service, operation, params)
         if worker is not None and worker.about == "forged" and service != "secretsmanager":
             raise Violated("I10", f"a forged callback reached {service}.{operation}")
 
