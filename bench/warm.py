@@ -40,7 +40,7 @@ WHY = {
     ("ingest_upload", "dynamodb TransactWriteItems"): "the commit",
     ("ingest_upload", "sqs SendMessage"): "wakes start_segment",
     ("ingest_upload", "dynamodb PutItem"): "this job is the newest of its object key",
-    ("start_segment", "dynamodb BatchGetItem"): "job and segment, in one read",
+    ("start_segment", "dynamodb BatchGetItem"): "job, segment and how the vendor fares, in one read",
     ("start_segment", "s3 HeadObject"): "is this audio there already? then nothing is bought",
     ("start_segment", "s3 GetObject"): "the segment's text; queues carry ids only",
     ("start_segment", "secretsmanager GetSecretValue"): "the vendor's key; kept for five minutes",

@@ -13,7 +13,7 @@ from tests.support.prove import proven
 from tests.support.results import completed
 from tests.support.stack import Stack, running, unique
 
-SECONDS_A_SEGMENT = 4.0
+SECONDS_A_SEGMENT = 5.0
 """How long the vendor takes over each: what is measured must not be our machine."""
 
 TTS = "/api/v1/tts"
@@ -73,7 +73,9 @@ def test_c11_a_vendor_that_hangs_for_a_minute_does_not_slow_the_jobs_of_another(
     stuck = [troubled.post(text=unique(f"This {each} hangs"), vendor="convai", format="wav") for each in range(10)]
     emulator = troubled.emulator("convai")
     wait(lambda: len(emulator.requests("hangs")) >= 3, seconds=20, what="Convai hangs")
-    beside = min(a_book(), a_book())
+    beside = a_book()
+    if beside > 1.2 * alone:  # somebody else's work on this machine, perhaps: that does not come again
+        beside = min(beside, a_book())
     clear(troubled, "convai")
 
     slower = beside / alone - 1

@@ -572,8 +572,9 @@ def alarms_ring_when_work_is_stuck(stack: Stack) -> Iterator[str]:
         metric = "ApproximateNumberOfMessagesVisible" if is_end else "ApproximateAgeOfOldestMessage"
         if (metric, name) not in watched:
             yield f"nobody watches {metric} of {name}"
-    if ("JobsPastDeadline", "AWS::StackName") not in watched:
-        yield "nobody watches for jobs past their deadline"
+    for metric in ("JobsPastDeadline", "VendorsOut"):
+        if (metric, "AWS::StackName") not in watched:
+            yield f"nobody watches {metric}"
 
 
 # ---------------------------------------------------------------- what others rely on

@@ -289,6 +289,7 @@ BROKEN: dict[str, list[Breaking]] = {
     ],
     "alarms_ring_when_work_is_stuck": [
         remove("JobsPastDeadlineAlarm"),
+        remove("VendorsOutAlarm"),
         remove("DeadLettersWaitingAlarm"),
         remove("ConvaiAgeAlarm"),
         put("ApiFaultsAlarm", TreatMissingData="breaching"),
