@@ -14,6 +14,7 @@ import pytest
 from speech.jobs import Job, JobStatus
 from tests.simulation.test_worlds import CALM
 from tests.support.edge import event
+from tests.support.prove import promised
 from tests.support.sim import invariants
 from tests.support.sim.laboratory import Laboratory
 from tests.support.sim.machine import Worker
@@ -21,7 +22,7 @@ from tests.support.sim.watch import Key, Violated, Watch, require
 from tests.support.sim.workload import circumstances_of, orders_of, plan_of
 from tests.support.sim.world import UPLOAD, Order, World
 
-WORLDS = 8
+WORLDS = promised(full=100, usual=8)
 SEED = 40_000
 
 CANCEL, DELETE = "api_cancel_job", "api_delete_job"
