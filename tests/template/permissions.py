@@ -189,10 +189,11 @@ HEAD = """# Permissions
 
 Every function has a role of its own, and its role allows what follows and nothing else. Each line is proven from both
 sides by `tests/integration/test_permissions.py`: it runs the functions through all of their paths, and fails when a
-call needs what its role does not allow, and when a role allows what no call has needed. Lambda itself writes the log of
-each function (`logs:CreateLogStream`, `logs:PutLogEvents`) and takes the messages of its queues
-(`sqs:ReceiveMessage`, `sqs:DeleteMessage`, `sqs:GetQueueAttributes`) with the role of the function. `s3:ListBucket` is
-there because S3 answers `403`, not `404`, for a missing object to whoever may not list the bucket; nobody lists.
+call needs what its role does not allow, and when a role allows what no call has needed. Simulated worlds hold every
+call against its role, too. Lambda itself writes the log of each function (`logs:CreateLogStream`, `logs:PutLogEvents`)
+and takes the messages of its queues (`sqs:ReceiveMessage`, `sqs:DeleteMessage`, `sqs:GetQueueAttributes`) with the role
+of the function. `s3:ListBucket` is there where objects are read, too: without it S3 answers `403`, not `404`, for one
+that is missing.
 """
 
 TAIL = """
