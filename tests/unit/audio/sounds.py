@@ -29,7 +29,7 @@ def tone(frames: int, rate: int, frequency: float = 440.0, start: int = 0) -> Sa
     return 0.5 * np.sin(2 * np.pi * frequency * (np.arange(frames) + start) / rate)
 
 
-def encode(samples: Samples, rate: int, format: str, subtype: str | None = None, **settings: Any) -> bytes:
+def encode(samples: NDArray[Any], rate: int, format: str, subtype: str | None = None, **settings: Any) -> bytes:
     """A file as libsndfile writes it."""
     file = io.BytesIO()
     channels = 1 if samples.ndim == 1 else samples.shape[1]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from speech.audio import mp3, ogg
 from speech.audio.decode import blocks, opened
+from speech.audio.lame import Mp3File
 from speech.audio.pauses import Pause, PauseFinder
 from speech.audio.recognise import recognise
 from speech.errors import ProcessingFailed, UnusableAudio
@@ -36,12 +37,10 @@ FORMATS = {
 MAX_WAV_BYTES = 2**32 - 1
 """The sizes in a WAV header have 32 bits."""
 
-# libsndfile's name for each, and LAME's VBR quality 5: about 65 kb/s for speech at 22 to 24 kHz. Variable
-# bitrate at any quality costs less CPU than constant bitrate, and always gets the header that makes an
-# MP3's length exact and its joints gapless. Opus at 57 kb/s costs less than half the CPU of its default
-# of 26 to 36 kb/s, because it leaves the speech model aside.
+# libsndfile's name for each. Opus at 57 kb/s costs less than half the CPU of its default of 26 to 36 kb/s,
+# because it leaves the speech model aside.
 _ENCODINGS: dict[str, dict[str, Any]] = {
-    "mp3": {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "VARIABLE", "compression_level": 0.5},
+    "mp3": {"format": "MP3", "subtype": "MPEG_LAYER_III"},
     "wav": {"format": "WAV", "subtype": "PCM_16"},
     "flac": {"format": "FLAC", "subtype": "PCM_16"},
     "ogg": {"format": "OGG", "subtype": "OPUS", "compression_level": 0.8},
@@ -182,7 +181,10 @@ class _Output:
 
         self.rate = output_rate(self._format, self._wanted or first_rate)
         with _writing():
-            self._file = soundfile.SoundFile(self._path, "w", self.rate, 1, **_ENCODINGS[self._format])
+            if self._format == "mp3":
+                self._file = Mp3File(self._path, self.rate)
+            else:
+                self._file = soundfile.SoundFile(self._path, "w", self.rate, 1, **_ENCODINGS[self._format])
 
     def _begin_row(self, rate: int) -> None:
         import soxr
@@ -227,5 +229,5 @@ def _writing() -> Iterator[None]:
 
     try:
         yield
-    except (soundfile.SoundFileError, AssertionError) as error:  # soundfile asserts that all was written
+    except (OSError, soundfile.SoundFileError, AssertionError) as error:  # soundfile asserts that all was written
         raise OSError("The joined audio cannot be written.") from error

@@ -151,8 +151,8 @@ def _checksums(frame: bytes, at: int) -> tuple[int | None, bool]:
     return audio or None, intact
 
 
-def crc16(data: bytes) -> int:
-    """The CRC-16 (of polynomial 0x8005, least bit first) that MP3 encoders write.
+def crc16(data: bytes, before: int = 0) -> int:
+    """The CRC-16 (of polynomial 0x8005, least bit first) that MP3 encoders write, going on from `before`.
 
     Byte by byte it would take longer than decoding. But the CRC of two pieces is that of the first, moved on
     by as many zero bytes as the second is long, xor that of the second: so all pairs are joined at once,
@@ -160,6 +160,9 @@ def crc16(data: bytes) -> int:
     """
     import numpy
 
+    for level in range(len(data).bit_length()):
+        if len(data) >> level & 1:
+            before = int(_zero_bytes(level)[before])
     values = _zero_bytes(0)[numpy.frombuffer(data, numpy.uint8)]
     level = 0
     while len(values) > 1:
@@ -167,7 +170,7 @@ def crc16(data: bytes) -> int:
             values = numpy.concatenate((numpy.zeros(1, numpy.uint16), values))  # zeros in front change nothing
         values = _zero_bytes(level)[values[::2]] ^ values[1::2]
         level += 1
-    return int(values[0]) if len(values) else 0
+    return before ^ int(values[0]) if len(values) else before
 
 
 @cache
@@ -232,10 +235,22 @@ def info_frame(header: Header, frames: int, length: int) -> bytes:
     Without one libsndfile guesses the length from the first frames, and decodes no further than its
     guess: of a file at variable bitrate it can drop most, without an error.
     """
-    needed = 4 + header.side + 16
-    third = min(
-        (b for b, size in enumerate(header.sizes) if size >= needed and not b & 3), key=header.sizes.__getitem__
-    )
-    size = header.sizes[third]
-    head = bytes((0xFF, header.second_byte, third, 0xC0 if header.channels == 1 else 0x00)) + bytes(header.side)
-    return (head + b"Info" + b"\0\0\0\x03" + _BE32.pack(frames) + _BE32.pack(length + size)).ljust(size, b"\0")
+    head = 4 + header.side
+    frame = smallest_frame(header, head + 16)
+    return frame[:head] + b"Info\0\0\0\x03" + _BE32.pack(frames) + _BE32.pack(length + len(frame)) + frame[head + 16 :]
+
+
+def smallest_frame(header: Header, needed: int) -> bytes:
+    """A frame of silence with room for that many bytes."""
+    fits = (third for third, size in enumerate(header.sizes) if size >= needed and not third & 3)
+    third = min(fits, key=header.sizes.__getitem__)
+    head = bytes((0xFF, header.second_byte, third, 0xC0 if header.channels == 1 else 0x00))
+    return head.ljust(header.sizes[third], b"\0")
+
+
+def mono_header(sample_rate: int) -> Header:
+    """What the frames of a mono file at one of SAMPLE_RATES begin with."""
+    version = next(version for version, rates in SAMPLE_RATES.items() if sample_rate in rates)
+    header = _header(0xE3 | version << 3, SAMPLE_RATES[version].index(sample_rate), True)
+    assert header is not None  # noqa: S101 - only the fourth rate, which is not in the table, has none
+    return header
