@@ -111,12 +111,17 @@ def _site(function: str, call: str, number: int) -> str:
 
 
 def failing(lab: Any, seed: int, *, only: frozenset[Any] | None = None, faulty: bool = True) -> Any:
-    """Run a world; returns it with `violation` None or what was broken."""
-    from tests.support.sim.invariants import check
-    from tests.support.sim.watch import Violated
+    """Run the world of a seed; returns it with `violation` None or what was broken."""
     from tests.support.sim.workload import world_of
 
-    world = world_of(lab, seed, only=only, faulty=faulty)
+    return examined(world_of(lab, seed, only=only, faulty=faulty), faulty=faulty)
+
+
+def examined(world: Any, *, faulty: bool = True) -> Any:
+    """Run a world, and keep what is broken as its `violation`."""
+    from tests.support.sim.invariants import check
+    from tests.support.sim.watch import Violated
+
     world.violation = None
     try:
         world.run()

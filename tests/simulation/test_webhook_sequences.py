@@ -1,11 +1,11 @@
 """I9: whatever Creatify posts to us while it works, in any order and number, the segment ends in the same state.
 
-All 19,530 sequences of up to six webhooks, of the documented statuses and one that no document has. What they say
-is only a hint: the truth is what the vendor answers when it is asked.
+All 19,530 sequences of up to six webhooks, of the documented statuses and one that no document has; in the usual suite
+some of the longest. What they say is only a hint: the truth is what the vendor answers when it is asked.
 """
 
 import json
-from dataclasses import replace
+from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -14,11 +14,13 @@ import pytest
 from speech.callbacks import make_token
 from speech.errors import VendorJobFailed
 from speech.jobs import JobStatus
+from speech.observability import logger
 from speech.segments import SegmentStatus
 from speech.settings import TENANT
 from speech.usecases.vendor_callback import VendorCallback
 from speech.vendors.base import AudioReady, StillWorking
 from speech.vendors.creatify import read_callback
+from tests.support.prove import promised, proven
 from tests.support.world import CallbackVendor, World, spoken
 
 STATUSES = ("pending", "running", "done", "failed", "rendering")
@@ -58,7 +60,7 @@ def ended_after(sequence: tuple[str, ...], *, early: int, fails: bool = False) -
     """The end of a segment of which these webhooks came, the first of them before the call was answered."""
     vendor = Creatify(ends_after=len(sequence), fails=fails)
     world = World(vendor=vendor)
-    world.settings = replace(world.settings, segment_attempts=1)
+    world.assemble = lambda _: None  # type: ignore[assignment] # what becomes of the segment is asked here, no more
     callback = VendorCallback(world.keys, world.dispatcher, world.clock, read_callback)
     job = world.a_synthesizing_job(TEXT)
     token = make_token(
@@ -76,7 +78,7 @@ def ended_after(sequence: tuple[str, ...], *, early: int, fails: bool = False) -
     for status in sequence[early:]:
         tell(status)
         world.run()
-    world.run_with_sweeps(seconds=300)
+    world.run_with_sweeps(seconds=180)
     segment = world.segment()
     return (
         world.job().status,
@@ -89,17 +91,28 @@ def ended_after(sequence: tuple[str, ...], *, early: int, fails: bool = False) -
     )
 
 
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Twenty thousand jobs end: nobody wants to read that."""
+    level = logger.log_level
+    logger.setLevel("CRITICAL")
+    yield
+    logger.setLevel(level)
+
+
+@pytest.mark.parametrize("first", STATUSES)
 @pytest.mark.parametrize("length", range(1, LONGEST + 1))
-def test_i9_every_sequence_of_webhooks_ends_the_same(length: int) -> None:
+def test_i9_every_sequence_of_webhooks_ends_the_same(length: int, first: str) -> None:
     calm = ended_after((), early=0)
-    sequences = list(product(STATUSES, repeat=length))
+    every = promised(full=1, usual=9 if length == LONGEST else 1)
+    sequences = [(first, *rest) for rest in product(STATUSES, repeat=length - 1)][::every]
 
     # The first webhook may outrun the answer to the call: in every other sequence it does.
     ends = [ended_after(sequence, early=number % 2) for number, sequence in enumerate(sequences)]
 
-    assert len(sequences) == len(STATUSES) ** length
-    assert calm[0] is JobStatus.COMPLETED
+    assert calm[:2] == (JobStatus.ASSEMBLING, SegmentStatus.STORED)
     assert [sequence for sequence, end in zip(sequences, ends, strict=True) if end != calm] == []
+    proven(f"webhooks-{length}-{first}", **{f"sequences_{length}_{first}": len(sequences)})
 
 
 @pytest.mark.parametrize("length", range(1, 4))

@@ -1,6 +1,6 @@
 """Five hundred jobs on the deployed functions, in worlds where everything fails, dies, stands still and repeats.
 
-I1 to I5, I7, I8, I10, I11, I14 to I21. `make simulate` runs as many as are wanted.
+`make simulate` runs as many as are wanted.
 """
 
 import pytest
@@ -17,6 +17,7 @@ CALM = 8
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_every_promise_is_kept_in_troubled_worlds(lab: Laboratory, chunk: int) -> None:
+    """I1 to I8, I10, I11, I14 to I21; E1, E2, E5; A1, A12, D1 to D5."""
     """I1 to I5, I7, I8, I10, I11, I14 to I21."""
     for seed in range(chunk * WORLDS, (chunk + 1) * WORLDS):
         world = failing(lab, seed)

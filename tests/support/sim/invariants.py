@@ -20,6 +20,9 @@ from tests.support.sim.world import SWEEP_SECONDS, UPLOAD, Order, World
 HERTZ = 12.0
 """How far a tone may be off after an MP3: tones are farther apart."""
 
+VENDORS_FAULT = ("vendor-job-expired", "vendor-job-failed", "vendor-rejected", "vendor-misbehaved")
+"""Problems for which a vendor must have done something."""
+
 TAKEN_ON = ("vendor-job-expired", "vendor-job-failed")
 """Problems of a job that the vendor had taken on, and may charge for."""
 
@@ -63,12 +66,21 @@ def _ended(world: World, order: Order, job: Job) -> None:
     calm = round((world.calm_since or world.lab.clock.now) * 1000)
     late = job.updated_at - max(job.deadline_at, calm)
     require(late <= 2 * SWEEP_SECONDS * 1000, "I14", lambda: f"{order.name} ended {late} ms after its deadline")
+    require(job.id not in world.watch.cancelled or job.status is JobStatus.CANCELLED, "I2", "a cancelled job went on")
     if job.status is JobStatus.COMPLETED:
         _spoken(world, order, job)
+    elif job.status is JobStatus.CANCELLED:
+        require(order.cancel is not None, "I1", f"{order.name} was cancelled, and nobody asked for it")
     else:
         require(job.result is None, "I3", f"{order.name} failed, and has audio")
         code = (job.problem or {}).get("code")
         require(code is not None, "I1", f"{order.name} failed without a reason")
+        honest = world.of.faults or code not in VENDORS_FAULT
+        require(honest, "I9", f"{order.name} ended with {code}, and its vendor did nothing wrong")
+        rows = world.watch.segments(job.id)
+        spoken = bool(rows) and len(rows) == job.segments_total and all(row.audio is not None for row in rows)
+        in_vain = spoken and code == "deadline-exceeded" and job.deadline_at > calm + 600_000
+        require(not in_vain, "I14", f"{order.name} had all its audio when its time was over")
     delivery = world.watch.deliveries().get(job.id)
     require(delivery is not None, "I21", f"{order.name} has no delivery")
     if delivery is None:

@@ -35,15 +35,27 @@ class Watch:
         self.raw: dict[Key, Mapping[str, Any]] = {}
         self.due: dict[Key, int] = {}
         self.ended_at: dict[str, float] = {}
+        self.cancelled: set[str] = set()
+        """Jobs whose client was told that they are cancelled: nothing begins for them any more."""
+        self._stored: dict[str, float] = {}
         self.now: Callable[[], float] = lambda: 0.0
         self.worker: Callable[[], Worker | None] = lambda: None
 
     def effect(self, service: str, operation: str, params: Mapping[str, Any]) -> None:
         """Called after each call that changed something."""
-        if service == "s3" and operation == "PutObject":
+        if service == "s3":
+            self._object(operation, params)
+        elif service == "dynamodb":
+            self._table_changed(operation, params)
+
+    def _object(self, operation: str, params: Mapping[str, Any]) -> None:
+        if operation == "PutObject":
             require(params["Bucket"] != self._texts_bucket, "I16", "a result was written where drops come in")
-        if service != "dynamodb":
-            return
+            self._stored.setdefault(params["Key"], self.now())
+        elif operation == "DeleteObject":
+            self._stored.pop(params["Key"], None)
+
+    def _table_changed(self, operation: str, params: Mapping[str, Any]) -> None:
         if operation == "PutItem":
             self._wrote(params["Item"])
         elif operation == "TransactWriteItems":
@@ -71,6 +83,11 @@ class Watch:
             if sort.startswith("segment#") and part.endswith(f"#job#{job_id}")
         ]
         return sorted(rows, key=lambda row: row.start)
+
+    def stored_since(self, job_id: str, index: int) -> float | None:
+        """Since when the audio of a segment is in the work bucket, whoever put it there."""
+        row = next((row for row in self.segments(job_id) if row.index == index), None)
+        return None if row is None else self._stored.get(f"segments/{row.audio_key}")
 
     def deliveries(self) -> dict[str, Mapping[str, Any]]:
         return {row["job_id"]["S"]: row for (_, sort), row in self.raw.items() if sort == "delivery"}
@@ -148,7 +165,8 @@ class Watch:
 
     def _claimed(self, name: Key) -> None:
         """I11: whoever began after its job had ended claims nothing."""
-        worker = self.worker()
-        ended = self.ended_at.get(name[0].rpartition("#")[2])
+        worker, job_id = self.worker(), name[0].rpartition("#")[2]
+        require(job_id not in self.cancelled, "I11", f"{name[1]} was claimed for a job that was cancelled")
+        ended = self.ended_at.get(job_id)
         if worker is not None and ended is not None:
             require(worker.started_at < ended, "I11", f"{name[1]} was claimed for a job that has ended")

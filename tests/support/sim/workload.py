@@ -63,7 +63,7 @@ MIXES = (
 
 
 def orders_of(seed: int, jobs: int = JOBS, *, repeats: bool = True) -> list[Order]:
-    """`repeats`: whether some want what others want too; then both may buy it, if they want it at the same time."""
+    """`repeats`: whether some want what others want too, and may both buy it; or change their minds."""
     dice = random.Random(f"orders {seed}")
     vendors = dice.sample(sorted(EMULATORS), dice.randint(1, 3))
     unused = list(SENTENCES)
@@ -85,6 +85,7 @@ def orders_of(seed: int, jobs: int = JOBS, *, repeats: bool = True) -> list[Orde
                 webhook=dice.random() < 0.4,
                 at=dice.choice((0.0, 0.0, 30.0, 100.0)) * dice.random(),
                 format=dice.choice(("wav", "wav", "wav", "flac")),
+                cancel=dice.choice((0.0, 0.2, 3.0, 60.0)) if repeats and dice.random() < 0.15 else None,
             )
         )
     return orders
@@ -104,7 +105,7 @@ def circumstances_of(seed: int, orders: list[Order], *, faulty: bool) -> Circums
         for vendor in sorted({order.vendor for order in orders}):
             kinds = (*GENERIC, *EMULATORS[vendor].handled_faults, *(SOCKET if vendor == "voiceai" else ()))
             faults += [
-                VendorFault(vendor, dice.choice(kinds), at=60.0 * dice.random(), times=dice.choice((1, 1, 2)))
+                _fault(vendor, dice.choice(kinds), at=60.0 * dice.random(), times=dice.choice((1, 1, 2)))
                 for _ in range(dice.choice((0, 1, 1, 2, 4)))
             ]
     return Circumstances(
@@ -117,6 +118,11 @@ def circumstances_of(seed: int, orders: list[Order], *, faulty: bool) -> Circums
         faults=faults,
         forgeries=dice.choice((0, 0, 2)),
     )
+
+
+def _fault(vendor: str, kind: str, *, at: float, times: int) -> VendorFault:
+    # A socket that is closed before a sound is a refusal, as a status of 500 is: those are not billed.
+    return VendorFault(vendor, kind, at, times, {"billed": False} if kind == "socket-close" else {})
 
 
 def plan_of(seed: int, *, faulty: bool, only: frozenset[Name] | None = None) -> Plan:

@@ -29,8 +29,8 @@ API, UPLOAD, MESSAGE = "api", "upload", "message"
 WAYS = (API, UPLOAD, MESSAGE)
 
 SWEEP_SECONDS = 60.0
-LONGEST_CALM = 400_000.0
-"""Seconds within which everything has ended once nothing goes wrong any more; the last webhook waits for a day."""
+LONGEST_CALM = 10_000.0
+"""Seconds after the last deadline within which everything has ended, once nothing goes wrong any more."""
 
 HOOK = f"http://127.0.0.1:{CUSTOMER}/hook"
 
@@ -47,6 +47,8 @@ class Order:
     webhook: bool = False
     at: float = 0.0
     format: str = "wav"
+    cancel: float | None = None
+    """Seconds after it was told of its job that a client changes its mind; only clients of the API can."""
 
     @property
     def text(self) -> str:
@@ -137,11 +139,13 @@ class World:
         self.violation: BaseException | None = None
         self._forged: dict[Worker, bool] = {}
         self._then: dict[Worker, Any] = {}
+        self._buying: dict[Worker, tuple[str, int]] = {}
         self._owed = len(orders)
         self.calm_since = 0.0
         self.paid = self.needed = self.flagged = 0
         """What was billed, what had to be bought, and what may have been billed: known after the check."""
         self._repeating: set[str] = set()
+        self._cancelling: set[str] = set()
         self._patch = pytest.MonkeyPatch()
 
     # --- A world's life -----------------------------------------------------------------------------
@@ -160,7 +164,7 @@ class World:
                 self.plan.quiet = True
             self.market.calm()
             self.calm_since = lab.clock.now
-            machine.run(lab.clock.now + LONGEST_CALM, stop=self._is_over)
+            machine.run(lab.clock.now + self.of.deadline + LONGEST_CALM, stop=self._is_over)
         finally:
             self._close()
         return self
@@ -231,6 +235,7 @@ class World:
         worker = self.machine.current
         if worker is not None:
             self.lab.roles.asked(worker.function, service, operation, params)
+            self._buying.pop(worker, None)  # it has its answer
         if worker is not None and worker.about == "forged" and service != "secretsmanager":
             raise Violated("I10", f"a forged callback reached {service}.{operation}")
 
@@ -239,13 +244,26 @@ class World:
         return self.post.send(url, body, delay)
 
     def _sold(self, sale: Sale) -> None:
-        """I11, where it is certain: the function that buys began after the job had ended."""
+        try:
+            self._look_at(sale)
+        except Violated as violation:  # here the vendor's own tasks would swallow it
+            self.violation = self.violation or violation
+
+    def _look_at(self, sale: Sale) -> None:
+        """I5, I6, I11, as far as they are certain: whoever buys may have begun before somebody else was done."""
         worker = self.machine.current
         if worker is None or not isinstance(worker.about, list) or worker.function != "start_segment":
             return
-        job_id = json.loads(worker.about[0])["job_id"]
+        message = json.loads(worker.about[0])
+        job_id, segment = message["job_id"], message["segment"]
         ended = self.watch.ended_at.get(job_id)
         require(ended is None or worker.started_at < ended, "I11", "something was bought for a job that had ended")
+        stored = self.watch.stored_since(job_id, segment)
+        require(stored is None or worker.started_at < stored, "I5", "something was bought that was there")
+        for other in self.machine.workers:
+            same = self._buying.get(other) == (job_id, segment) and other is not worker
+            require(not same or other.stood_still, "I6", f"two buy segment {segment} of a job at once")
+        self._buying[worker] = (job_id, segment)
 
     # --- The ways in ------------------------------------------------------------------------------------------
 
@@ -283,6 +301,10 @@ class World:
             job_id = json.loads(answer["body"])["id"]
             before = self.acknowledged.setdefault(order.name, job_id)
             require(before == job_id, "I8", f"{order.name} was told of two jobs")
+            if order.cancel is not None and order.name not in self._cancelling:
+                self._cancelling.add(order.name)
+                self._owed += 1
+                self.machine.after(order.cancel, lambda: self._cancel(order, job_id, 1))
             repeats = self.plan.mishap("message answered", ("unheard",)) is not None
             if not repeats:
                 self._owed -= number == 1 or order.name not in self._repeating
@@ -292,6 +314,31 @@ class World:
             require(status in (502, 503), "A10", f"{order.name} was answered {status}")
         again = 1.0 + 9.0 * self.plan.share("patience")
         self.machine.after(again, lambda: self._request(order, number + 1))
+
+    def _cancel(self, order: Order, job_id: str, number: int) -> None:
+        path = f"/v1/jobs/{job_id}/cancel"
+        sent = event("api_post_job")
+        http = {**sent["requestContext"]["http"], "path": path}
+        sent = {
+            **{name: value for name, value in sent.items() if name != "body"},
+            "rawPath": path,
+            "requestContext": {**sent["requestContext"], "http": http},
+            "headers": {**sent["headers"], "authorization": f"Bearer {self.lab.api_token}"},
+        }
+        worker = self._start("jobs_api", f"cancel {order.name}.{number}", sent)
+        self._when_done(worker, lambda worker: self._cancelled(order, job_id, number, worker))
+
+    def _cancelled(self, order: Order, job_id: str, number: int, worker: Worker) -> None:
+        status = worker.answer["statusCode"] if worker.error is None else 502
+        if status in (502, 503):
+            self.machine.after(5.0, lambda: self._cancel(order, job_id, number + 1))
+            return
+        self._owed -= 1
+        if status == 200:
+            self.watch.cancelled.add(job_id)
+        else:
+            ended = self.watch.ended_at.get(job_id)
+            require(status == 409 and ended is not None, "A10", f"a cancel was answered {status}")
 
     def _when_done(self, worker: Worker, then: Any) -> None:
         if worker.done:
