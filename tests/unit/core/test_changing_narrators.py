@@ -21,7 +21,7 @@ from speech.errors import (
 from speech.jobs import Cost, Job, JobStatus, Narrator
 from speech.messages import StartSegment
 from speech.policy import Lifecycle, Policy, Price, Standing
-from speech.segments import Outcome, SegmentStatus
+from speech.segments import Outcome, SegmentStatus, claim, postpone
 from speech.settings import TENANT
 from speech.vendors.base import AudioReady, StillWorking
 from tests.fakes import a_spec
@@ -383,6 +383,19 @@ def test_i12_a_cancelled_job_reserves_nothing() -> None:
     world.cancel(world.job())
 
     assert committed(world) == 0
+    expect_an_exact_ledger(world)
+
+
+def test_i12_rows_that_move_while_others_are_stopped_keep_what_they_reserve() -> None:
+    world = a_world()
+    job = a_book(world, max_cost=5)
+    rows = list(world.store.segments(TENANT, job.id))
+    calling = claim(rows[1], now=world.clock.now(), lease_ms=120_000)
+    world.store.save_segment(calling)
+
+    world.finish.save_segments(job, [(row, postpone(row, due_at=None)) for row in rows])
+
+    assert committed(world) == prices.committed(calling)
     expect_an_exact_ledger(world)
 
 

@@ -19,6 +19,10 @@ TRIES = 5
 """How often to begin again when a row moves meanwhile."""
 
 
+MOST_AT_ONCE = 90
+"""As many rows as fit into a transaction beside the counters of their job."""
+
+
 @dataclass(frozen=True, slots=True)
 class FinishJob:
     store: JobStore
@@ -38,13 +42,20 @@ class FinishJob:
             self.store.save_segment(after)
 
     def save_segments(self, job: Job, changes: Sequence[tuple[Segment, Segment]]) -> None:
-        """As `save_segment` for rows of one job, each before and after; rows that have moved meanwhile stay."""
+        """As `save_segment` for rows of one job that reserve no more than before, each before and after; rows that
+        have moved meanwhile stay."""
         if job.budget is None:
             self.store.save_segments([after for _, after in changes])
             return
-        for before, after in changes:
-            with suppress(StaleWrite):
-                self.save_segment(job, before, after)
+        for first in range(0, len(changes), MOST_AT_ONCE):
+            some = changes[first : first + MOST_AT_ONCE]
+            try:
+                freed = sum(budget_change(job, before, after) for before, after in some)
+                self.store.save_within([after for _, after in some], change=freed, limit=None)
+            except StaleWrite:  # one of them has moved
+                for before, after in some:
+                    with suppress(StaleWrite):
+                        self.save_segment(job, before, after)
 
     def store_segment(self, job: Job, before: Segment, after: Segment) -> None:
         """Write a segment whose audio is stored, and count it; the last one starts the assembly."""
