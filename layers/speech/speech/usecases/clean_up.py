@@ -15,14 +15,14 @@ class CleanUp:
     results: ResultStore
     clock: Clock
 
-    def __call__(self, cleanup: Cleanup, *, most: int) -> None:
+    def __call__(self, cleanup: Cleanup, *, most: int, is_last: bool) -> None:
         """Take away what is there, of at most `most` segments; safe to do twice, also at once.
 
-        The row stays, for the sweep, until nobody can put anything back and everything is gone.
+        `is_last`: nobody can put anything back any more, so the rows go as well; what is too much for one time
+        comes due again at once. Otherwise the row stays as it is, for the sweep.
         """
         for key in cleanup.keys:
             self.results.erase(key, cleanup.job_id)
-        is_last = self.clock.now() >= cleanup.until
         if cleanup.erases:
             self.texts.erase_texts(cleanup.tenant, cleanup.job_id)
             if self._erase_segments(cleanup, most, drop=is_last) and is_last:

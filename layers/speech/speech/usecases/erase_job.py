@@ -46,7 +46,7 @@ class EraseJob:
             except (StaleWrite, IllegalTransition):
                 continue  # it moved, or ended by itself
             with suppress(StaleWrite):  # the sweep has taken over
-                self.clean_up(cleanup, most=SEGMENTS_AT_ONCE)
+                self.clean_up(cleanup, most=SEGMENTS_AT_ONCE, is_last=False)
             return
         raise StoreUnavailable("The job is changing too fast; try again shortly.")
 

@@ -190,7 +190,7 @@ class Sweep:
         # Taken first: of two sweeps at once one goes on, and if it dies the next one begins again.
         taken = replace(cleanup, rev=cleanup.rev + 1, due_at=self.clock.now() + self._lease_ms())
         self.store.save_cleanup(taken)
-        self.clean_up(taken, most=SEGMENTS_PER_CLEANUP)
+        self.clean_up(taken, most=SEGMENTS_PER_CLEANUP, is_last=self.clock.now() >= taken.until)
 
     def _is_due(self, due_at: int | None) -> bool:
         return due_at is not None and due_at <= self.clock.now()
