@@ -197,7 +197,7 @@ def test_results_that_others_keep_writing_over_are_tried_again_later() -> None:
     world.results.put_bytes = somebody_was_faster  # type: ignore[method-assign]  # no end of writers
     with pytest.raises(StoreUnavailable):
         world.run()
-    world.results.put_bytes = put  # type: ignore[method-assign]
+    world.results.put_bytes = put  # type: ignore[method-assign]  # as it was
     world.run_with_sweeps(seconds=300)
 
     assert world.job(NEWER).status is JobStatus.COMPLETED
