@@ -29,7 +29,7 @@ SHARE = -(-KILLS // 6)
 """Of all kills, how many may meet the same function."""
 
 SECONDS = 300.0
-"""How long it may take after everything was handed in, and half of it to hand something in: machines are busy."""
+"""How long it may take to hand something in, and how long everything may take after that: machines are busy."""
 
 MAY_FAIL_WITH = "vendor-ambiguous"
 """Where a vendor cannot be asked, two calls that were cut off are the end of it: bought twice, blindly, never."""
@@ -67,7 +67,7 @@ class Order:
             self._post(stack, request)
 
     def _post(self, stack: Stack, request: dict[str, Any]) -> None:
-        until = time.monotonic() + SECONDS / 2
+        until = time.monotonic() + SECONDS
         while time.monotonic() < until:
             try:
                 answer = stack.api.post("/v1/jobs", json=request, headers={"Idempotency-Key": self.name})
