@@ -54,6 +54,9 @@ class Watch:
             self._stored.setdefault(params["Key"], self.now())
         elif operation == "DeleteObject":
             self._stored.pop(params["Key"], None)
+        elif operation == "DeleteObjects":
+            for each in params["Delete"]["Objects"]:
+                self._stored.pop(each["Key"], None)
 
     def _table_changed(self, operation: str, params: Mapping[str, Any]) -> None:
         if operation == "PutItem":
