@@ -56,6 +56,6 @@ def test_a_planted_bug_is_caught(lab: Laboratory, name: str, monkeypatch: pytest
 
 
 def test_without_a_bug_nothing_is_caught(lab: Laboratory) -> None:
-    worlds = [examined(a_world(lab, seed, bug.where)) for seed, bug in enumerate(BUGS.values())]
+    worlds = [examined(a_world(lab, seed, bug.where)) for seed, bug in enumerate(list(BUGS.values())[::3])]
 
     assert [str(world.violation) for world in worlds if world.violation] == []

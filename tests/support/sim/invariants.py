@@ -23,9 +23,6 @@ HERTZ = 12.0
 VENDORS_FAULT = ("vendor-job-expired", "vendor-job-failed", "vendor-rejected", "vendor-misbehaved")
 """Problems for which a vendor must have done something."""
 
-TAKEN_ON = ("vendor-job-expired", "vendor-job-failed")
-"""Problems of a job that the vendor had taken on, and may charge for."""
-
 BUGS = re.compile(r'"message":"(message failed|overdue row not handled|unexpected error|request failed)[^"]*"')
 
 
@@ -170,7 +167,7 @@ def _count(row: Segment, said: str, settled: Counter[str], unsure: Counter[str])
     for attempt in row.attempts:
         if attempt.outcome is Outcome.SETTLED and attempt.problem_code is None:
             settled[said] += 1
-        elif attempt.outcome is not Outcome.RELEASED or attempt.problem_code in TAKEN_ON:
+        elif attempt.outcome is not Outcome.RELEASED:
             unsure[said] += 1
 
 
