@@ -7,6 +7,7 @@ left but its tombstone; of a job that did not complete there is no audio; and th
 import json
 import random
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -63,7 +64,7 @@ class Interfered(World):
     """Somebody cancels or erases some of what others want, and asks again until there is an answer."""
 
     def __init__(self, lab: Laboratory, seed: int) -> None:
-        orders = orders_of(seed, repeats=True)
+        orders = [replace(order, cancel=None) for order in orders_of(seed, repeats=True)]  # that is done here
         super().__init__(
             lab, plan_of(seed, faulty=seed % CALM != 0), orders, circumstances_of(seed, orders, faulty=True)
         )
