@@ -34,7 +34,8 @@ def command(promise: Mapping[str, Any]) -> list[str]:
 def told(promise: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
     """What was measured, in the promise's own words."""
     words: str = promise["figures"]
-    return words.format_map(_plain(measured))
+    left = {name: each for part in measured.values() if isinstance(part, Mapping) for name, each in part.items()}
+    return words.format_map(_plain({**left, **measured}))
 
 
 def _plain(value: Any) -> Any:

@@ -53,8 +53,7 @@ def prove(promise: Mapping[str, Any], folder: Path) -> Run:
     if passed := re.search(r"(\d+) passed", done.stdout):
         found["tests"] = int(passed[1])
     for path in sorted(folder.glob("*.json")):
-        left = json.loads(path.read_text(encoding="utf-8"))
-        found |= {**left, path.stem: left}
+        found[path.stem] = json.loads(path.read_text(encoding="utf-8"))
     return Run(done.returncode == 0, found, f"{done.stdout}\n{done.stderr}")
 
 
