@@ -479,3 +479,20 @@ def test_a19_options_too_large_for_a_row_are_the_sender_s_error() -> None:
 
     with pytest.raises(InvalidRequest, match="too large"):
         encode(job)
+
+
+def test_a19_a_job_with_the_longest_options_can_still_end(store: DynamoJobStore) -> None:
+    """What we write into its row ourselves is not what makes it too large."""
+    job = a_job(metadata={"note": "x" * 101_000})
+    assert store.create(job)
+
+    store.finish(jobs.fail(job, a_problem(), cost=a_cost(), now=NOW), a_delivery())
+
+    ended = store.get(TENANT, job.id)
+    assert ended is not None
+    assert ended.problem == a_problem()
+
+
+def test_a19_a_new_job_with_longer_ones_is_refused(store: DynamoJobStore) -> None:
+    with pytest.raises(InvalidRequest, match="too large"):
+        store.create(a_job(metadata={"note": "x" * 120_000}))

@@ -295,16 +295,18 @@ def cost_of(segments: Iterable[Segment]) -> Cost:
     What may have been billed counts. One such call of unknown price makes the sum unknown; and that nothing
     was bought is a sum of 0 only where there is a price.
     """
-    calls = total = 0
+    calls = 0
     credits: float | None = None
-    known: bool | None = None
+    billed: list[float | None] = []
+    meant: list[float | None] = []
     for segment in segments:
         calls += segment.calls
         credits = _sum(credits, *(attempt.credits for attempt in segment.attempts))
-        billed = [attempt.amount for attempt in segment.attempts if attempt.may_be_billed]
-        total += sum(millionths(amount) for amount in billed)
-        known = known is not False and None not in (billed or [segment.reserved])
-    return Cost(vendor_calls=calls, credits=credits, amount=dollars(total) if known else None)
+        billed += [attempt.amount for attempt in segment.attempts if attempt.may_be_billed]
+        meant.append(segment.reserved)
+    known = billed or meant
+    total = sum(map(millionths, billed))
+    return Cost(vendor_calls=calls, credits=credits, amount=dollars(total) if known and None not in known else None)
 
 
 def _sum(*parts: float | None) -> float | None:

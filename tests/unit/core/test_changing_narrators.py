@@ -15,6 +15,7 @@ from speech.errors import (
     VendorJobFailed,
     VendorQuotaExhausted,
     VendorRejected,
+    VendorThrottled,
     VendorUnauthorized,
     VendorUnavailable,
 )
@@ -78,6 +79,35 @@ def expect_an_exact_ledger(world: World) -> None:
     """I12: the counter is the sum of its rows, and a job that has ended reserves nothing."""
     rows = list(world.store.segments(TENANT, world.job().id))
     assert committed(world) == sum(map(prices.committed, rows))
+
+
+def test_what_a_job_cost_is_known_where_only_who_was_paid_has_a_known_price() -> None:
+    world = a_world()
+    world.vendor.starts = [VendorRejected("no such voice", vendor="scripted")]
+    a_book(world, Narrator("second", "v2", PRICE))
+    world.store.put(replace(world.job(), fallback=(Narrator("second", "v2", PRICE),)))
+
+    world.run_with_sweeps(seconds=300)
+
+    cost = world.job().cost
+    assert cost is not None
+    assert cost.amount == sum(len(text.strip()) for text in TEXTS) / 100
+
+
+def test_c23_at_the_deadline_the_problem_is_that_of_who_was_waited_for() -> None:
+    world = a_world()
+    world.vendor.starts = [VendorRejected("no such voice", vendor="scripted")]
+    world.others["second"].starts = [VendorThrottled("slow down", vendor="second", retry_after=500.0)] * 100
+    a_book(world)
+    world.store.put(
+        replace(world.segment(1), problem={"code": "vendor-throttled", "detail": "x", "vendor": "scripted"})
+    )
+
+    world.run_with_sweeps(seconds=4_000)
+
+    problem = world.job().problem
+    assert problem is not None
+    assert problem["vendor"] == "second"
 
 
 # --- Nothing was bought: whoever is next speaks ---------------------------------------------

@@ -178,3 +178,13 @@ def test_i15_a_dead_message_with_nonsense_in_it_closes_its_job(index: object) ->
     world.close(json.dumps({"v": 1, "tenant": job.tenant, "job_id": job.id, "segment": index}), "sqs-id")
 
     assert world.job().status is JobStatus.FAILED
+
+
+def test_i15_a_dead_assembly_leaves_a_job_alone_that_went_back_to_synthesis() -> None:
+    world = World()
+    job = world.a_synthesizing_job(SENTENCE)
+
+    world.close(AssembleAudio(job.tenant, job.id).to_json(), "sqs-id")
+    world.run()
+
+    assert world.job().status is JobStatus.COMPLETED

@@ -13,6 +13,7 @@ from speech.messages import AssembleAudio, CheckSegment, DeliverEvent, StartSegm
 from speech.segments import SegmentStatus
 from speech.settings import TENANT
 from speech.usecases import erase_job, sweep
+from speech.usecases.cancel_job import CancelJob
 from speech.vendors.base import AudioReady, StillWorking, SynthesisRequest
 from tests.fakes import Sent, a_segment, some_audio
 from tests.support.world import ScriptedVendor, World, spoken
@@ -373,6 +374,40 @@ def test_b14_a_return_to_synthesis_that_is_cut_off_is_done_again() -> None:
 
     assert world.job().status is JobStatus.COMPLETED
     assert len(world.vendor.requests) == 4
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+def test_b14_an_assembly_that_began_before_the_loss_was_written_down_goes_back_again(is_taken: bool) -> None:
+    """The sweep counted the rows between the two steps of a return to synthesis."""
+    world = World()
+    job = a_completed_job(world)
+    rows = list(world.store.segments(TENANT, job.id))
+    lost = segments.lose(rows[1], now=world.clock.now())
+    if is_taken:  # by a worker that died
+        lost = segments.claim(lost, now=world.clock.now(), lease_ms=1)
+    world.audio.erase_audio([lost.audio_key])
+    world.store._deliveries.clear()
+    world.store.put(replace(job, status=JobStatus.ASSEMBLING, result=None, due_at=world.clock.now()), lost)
+
+    world.run_with_sweeps(seconds=900)
+
+    assert world.job(job.id).status is JobStatus.COMPLETED
+    assert {row.status for row in world.store.segments(TENANT, job.id)} == {SegmentStatus.STORED}
+
+
+def test_f7_of_two_who_erase_at_once_both_are_told_that_it_is_gone() -> None:
+    world = World()
+    job = world.a_synthesizing_job(*TEXTS)
+    erase, cancel = world.erase, world.cancel
+
+    class SlowCancel(CancelJob):
+        def __call__(self, job: Job) -> Job:
+            erase(TENANT, job.id)
+            return cancel(job)
+
+    replace(erase, cancel=SlowCancel(world.store, world.finish))(TENANT, job.id)
+
+    assert world.job(job.id).erased_at is not None
 
 
 def test_only_stored_audio_can_be_lost() -> None:

@@ -1,12 +1,13 @@
 """What a job may cost, asked and answered before anything is bought (T3, I12)."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from speech.errors import InvalidRequest, MaxCostTooLow
 from speech.jobs import Job, Source
-from speech.policy import Policy, Price
+from speech.policy import Lifecycle, Policy, Price, Speaker, Standing
 from speech.requests import JobRequest, Way
 from speech.usecases.accept_job import API, Arrival
 from tests.support.edge import Edge
@@ -88,3 +89,36 @@ def test_a_drop_says_its_max_cost_in_its_metadata() -> None:
     assert accepted.max_cost == 0.5
     assert refused.problem is not None
     assert refused.problem["code"] == "max-cost-too-low"
+
+
+def test_auto_with_a_max_cost_passes_by_who_has_no_price() -> None:
+    edge = Edge()
+    lifecycle = {"convai": Lifecycle(Standing.DEGRADED)}
+    edge.policies.put(Policy(prices={"convai": Price(per_character=0.001)}, lifecycle=lifecycle))
+
+    job = accept(edge, vendor="auto", max_cost=1)
+
+    assert job.spec is not None
+    assert job.spec.vendor == "convai"
+    assert job.choice is not None
+    assert "price of voiceai is not known" in str(job.choice["passed_over"])
+
+
+def test_a_name_with_a_max_cost_passes_by_who_has_no_price() -> None:
+    edge = Edge()
+    narrator = (Speaker("convai", "WUMale 1"), Speaker("voiceai"))
+    edge.policies.put(replace(PRICED, aliases={"narrator": narrator}))
+
+    job = accept(edge, voice="narrator", max_cost=1)
+
+    assert job.spec is not None
+    assert job.spec.vendor == "voiceai"
+
+
+def test_a_drop_says_its_max_cost_and_who_may_take_over_in_its_front_matter() -> None:
+    edge = priced()
+    edge.policies.put(replace(PRICED, prices={**PRICED.prices, "convai": Price(per_character=0.002)}))
+
+    job = edge.drop("a.txt", "---\nvoicedrop:\n  max_cost: 0.5\n  fallback: [convai]\n---\nHello there.")
+
+    assert (job.problem, job.max_cost, [each.vendor for each in job.fallback]) == (None, 0.5, ["convai"])

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from speech.aws.clock import SystemClock
 from speech.aws.faults import code_of, is_conflict, translated
-from speech.aws.rows import Row, decode, encode
+from speech.aws.rows import MAX_BYTES, MAX_GROWN_BYTES, Row, decode, encode
 from speech.errors import CorruptRow, InvalidRequest, OverBudget, StaleWrite, StoreUnavailable
 from speech.health import Health
 from speech.jobs import Job, Progress
@@ -117,7 +117,8 @@ class DynamoJobStore:
         if len(segments) > MOST_SEGMENTS_AT_CREATION:
             raise ValueError(f"{len(segments)} segments do not fit into the transaction that creates a job.")
         write_id = _new_write_id()
-        puts = [self._put(job, write_id, _ABSENT), *(self._put(each, write_id) for each in segments)]
+        new = self._put(job, write_id, _ABSENT, most=MAX_BYTES)
+        puts = [new, *(self._put(each, write_id) for each in segments)]
         if delivery is not None:
             puts.append(self._put(delivery, write_id))
         counters = self._counters(job.tenant, job.id, committed=committed) if committed else None
@@ -362,10 +363,10 @@ class DynamoJobStore:
 
     # --- One row -----------------------------------------------------------------------------
 
-    def _row(self, entity: Entry, write_id: str) -> Row:
+    def _row(self, entity: Entry, write_id: str, most: int = MAX_GROWN_BYTES) -> Row:
         key = _key_of(entity)
         due_at = None if isinstance(entity, Health) else entity.due_at
-        row = key | encode(entity) | {"write_id": {"S": write_id}, "expires_at": self._expires(due_at)}
+        row = key | encode(entity, most=most) | {"write_id": {"S": write_id}, "expires_at": self._expires(due_at)}
         if due_at is not None:
             shard = zlib.crc32((key["pk"]["S"] + key["sk"]["S"]).encode()) % DUE_SHARDS
             row["due_shard"] = {"S": str(shard)}
@@ -409,10 +410,17 @@ class DynamoJobStore:
 
     # --- Several rows ------------------------------------------------------------------------
 
-    def _put(self, entity: Entry, write_id: str, condition: Mapping[str, Any] | None = None) -> Row:
+    def _put(
+        self,
+        entity: Entry,
+        write_id: str,
+        condition: Mapping[str, Any] | None = None,
+        *,
+        most: int = MAX_GROWN_BYTES,
+    ) -> Row:
         return {
             "TableName": self._table,
-            "Item": self._row(entity, write_id),
+            "Item": self._row(entity, write_id, most),
             **(condition or {}),
         }
 

@@ -108,8 +108,12 @@ class AssembleAudioUseCase:
 
         every = list(self.store.segments(lease.job.tenant, lease.job.id))
         rows = sorted((row for row in every if row.take == lease.job.take), key=lambda row: row.start)
-        if any(row.status is not SegmentStatus.STORED for row in rows) or len(rows) != lease.job.segments_total:
-            raise IllegalTransition("Not every segment is stored.")
+        if len(rows) != lease.job.segments_total:
+            raise IllegalTransition("Not every segment is there.")
+        if any(row.status is not SegmentStatus.STORED for row in rows):
+            # This assembly was begun between the two steps of a return to synthesis, and would never be done.
+            self.store.save(jobs.resume_synthesis(lease.job, now=self.clock.now()))
+            return
         with tempfile.TemporaryDirectory(prefix="assemble-") as folder:
             path = Path(folder) / f"audio.{spec.format}"
             joined = join(

@@ -59,6 +59,8 @@ class CastJob:
         passed_over: list[dict[str, Any]] = []
         for position, speaker in enumerate(candidates):
             reason = self._reason_against(speaker, self._options)
+            if reason is None and len(candidates) > 1:
+                reason = self._reason_of_price(self._narrator(speaker))
             if reason is None:
                 taking_over = candidates[position + 1 :] if alias else []
                 why = f"{asked}: {self._described(speaker, alias=bool(alias))}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from speech.errors import InvalidRequest, ProcessingFailed
-from speech.jobs import Job
+from speech.jobs import Job, JobStatus
 from speech.messages import Message
 from speech.observability import count, logger
 from speech.ports import JobStore
@@ -56,7 +56,9 @@ class CloseFailedJob:
         """Whether what the message asked for was done by another, or is being done, or was only a callback's hint."""
         index, attempt = data.get("segment"), data.get("attempt")
         if "segment" not in data:
-            return job.lease_token is not None and (job.lease_until or 0) > self.finish.clock.now()
+            # An assembly; one that found audio missing has sent its job back to synthesis.
+            is_at_work = job.lease_token is not None and (job.lease_until or 0) > self.finish.clock.now()
+            return is_at_work or job.status is not JobStatus.ASSEMBLING
         if data.get("hint") is not None:
             return True
         segment = self.store.segment(job.tenant, job.id, index) if type(index) is int and index >= 0 else None

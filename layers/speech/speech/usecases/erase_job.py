@@ -45,6 +45,8 @@ class EraseJob:
                 cleanup = self._bury(ended)
             except (StaleWrite, IllegalTransition):
                 continue  # it moved, or ended by itself
+            except JobNotFound:
+                return  # somebody else has just erased it
             with suppress(StaleWrite):  # the sweep has taken over
                 self.clean_up(cleanup, most=SEGMENTS_AT_ONCE, is_last=False)
             return

@@ -122,7 +122,8 @@ class FinishJob:
         """The job is out of time. What it was last waiting for says more than the clock does."""
         count("JobsPastDeadline")
         try:
-            rows = list(self.store.segments(job.tenant, job.id))
+            # Not those of a narrator who gave up: nobody has been waiting for that one.
+            rows = [row for row in self.store.segments(job.tenant, job.id) if row.take == job.take]
         except CorruptRow:
             rows = []
         waiting_for = job.held or next((row.problem for row in rows if not row.is_terminal and row.problem), None)
