@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 def read_policy(file: Path) -> "Policy":
     """The policy of a file. Raises SpeechError, or OSError where there is no such file."""
     from speech.policy import Policy
+    from speech.prices import require_known_plans
     from speech.strictjson import strict_json
     from speech.vendors import VENDORS
 
-    return Policy.parse(strict_json(file.read_bytes()), vendors=VENDORS)
+    policy = Policy.parse(strict_json(file.read_bytes()), vendors=VENDORS)
+    require_known_plans(policy)
+    return policy
 
 
 def policies_of(table: str) -> "Policies":

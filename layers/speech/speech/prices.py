@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
+from speech.errors import FieldError, InvalidRequest
 from speech.policy import Policy, Price
 from speech.segments import Segment
 
@@ -40,6 +41,21 @@ PLANS: Mapping[str, Mapping[str, Price]] = {
     },
 }
 """Published plans that an operator can name in place of figures. Nobody is on one without saying so."""
+
+
+def require_known_plans(policy: Policy) -> None:
+    """A plan alone stands for its figures, so there must be some. Raises InvalidRequest, naming the plans there are."""
+    wrong = [
+        FieldError(
+            f"prices.{vendor}.plan",
+            f"is no plan we know; there are {', '.join(PLANS.get(vendor, {})) or 'none'}; "
+            "beside figures of your own it may be called anything",
+        )
+        for vendor, price in policy.prices.items()
+        if price.plan and price_of(policy, vendor) is None
+    ]
+    if wrong:
+        raise InvalidRequest("; ".join(f"`{each.field}` {each.message}" for each in wrong) + ".", errors=wrong)
 
 
 def price_of(policy: Policy, vendor: str) -> Price | None:

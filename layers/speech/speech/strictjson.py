@@ -33,7 +33,7 @@ def strict_json(body: bytes) -> object:
             parse_float=_number,
         )
     except json.JSONDecodeError as error:
-        raise NotJson(f"{error.msg} at line {error.lineno}, column {error.colno} of the body.") from error
+        raise NotJson(f"{error.msg} at line {error.lineno}, column {error.colno}.") from error
     if _SURROGATE_ESCAPE.search(text):
         _check_surrogates(value, "the body")
     return value

@@ -2,9 +2,10 @@
 
 import pytest
 
+from speech.errors import InvalidRequest
 from speech.jobs import cost_of
 from speech.policy import Policy, Price
-from speech.prices import PLANS, at_most, came_to, committed, price_of
+from speech.prices import PLANS, at_most, came_to, committed, price_of, require_known_plans
 from speech.segments import Entry, Outcome, SegmentStatus, claim, fail, forgo, retry, store
 from tests.fakes import a_problem, a_segment, an_attempt, some_audio
 
@@ -65,6 +66,15 @@ def test_a_published_plan_holds_only_for_who_names_it_and_his_own_figures_win() 
     assert price_of(policy, "voiceai") == Price(per_credit=1.0, plan="starter")
     assert price_of(policy, "convai") is None
     assert price_of(Policy(prices={"convai": Price(plan="nobody's")}), "convai") is None
+
+
+def test_a_plan_that_nobody_publishes_is_named_before_it_is_put_in_force() -> None:
+    require_known_plans(Policy(prices={"convai": Price(per_character=1.0, plan="ours"), "dify": Price()}))
+
+    with pytest.raises(InvalidRequest, match="there are starter, launch") as caught:
+        require_known_plans(Policy(prices={"voiceai": Price(plan="gold")}))
+
+    assert [each.field for each in caught.value.errors] == ["prices.voiceai.plan"]
 
 
 # --- The ledger ------------------------------------------------------------------------------

@@ -5,14 +5,15 @@ import contextlib
 import hashlib
 import hmac
 import json
+from dataclasses import replace
 
 import pytest
 
 from speech.egress import EgressRefused
-from speech.errors import NotText, StoreUnavailable, VendorUnavailable
-from speech.jobs import JobStatus, Source
+from speech.errors import NotText, StoreUnavailable, VendorRejected, VendorUnavailable
+from speech.jobs import Cost, JobStatus, Source
 from speech.messages import DeliverEvent
-from speech.usecases.deliver_event import signing_secret
+from speech.usecases.deliver_event import error_page, signing_secret
 from tests.support.world import World
 
 SENTENCE = "The sun is up and the birds are singing."
@@ -31,6 +32,27 @@ def test_a_failed_drop_gets_a_page_in_plain_words() -> None:
     assert "What it cost" in page
     assert "plain text" in page
     assert job.id in page
+
+
+def test_a_refusal_of_the_vendor_is_not_said_to_pass_by_waiting() -> None:
+    world = World()
+    job = world.a_synthesizing_job(SENTENCE, source=DROP)
+    world.finish.fail_with(job, VendorRejected("Convai answered 400: Invalid voice.", vendor="convai"))
+
+    world.run()
+
+    page = world.results.objects["a/b.txt.error.md"].data.decode()
+    assert "Change what the vendor objects to" in page
+    assert "later" not in page
+
+
+def test_a_call_that_cost_nothing_is_not_said_to_have_spoken() -> None:
+    job = World().a_synthesizing_job(SENTENCE, source=DROP)
+
+    page = error_page(replace(job, cost=Cost(vendor_calls=1, amount=0.0)))
+
+    assert "nothing was charged" in page
+    assert "0.000000" not in page
 
 
 def test_a_later_success_removes_the_page() -> None:

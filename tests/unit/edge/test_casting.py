@@ -242,5 +242,5 @@ def test_auto_asks_who_can_do_what_was_asked() -> None:
     where = edge(default_voices={"playht": "s3://v"})
 
     assert speaker(accept(where, vendor="auto", speed=1.5)) == ("playht", "s3://v")
-    with pytest.raises(UnsupportedOption, match="spoken by nobody here"):
+    with pytest.raises(UnsupportedOption, match="Nobody here can speak this"):
         accept(edge(default_voices={}), vendor="auto", speed=1.5)

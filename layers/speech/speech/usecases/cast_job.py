@@ -69,9 +69,9 @@ class CastJob:
             passed_over.append({"vendor": speaker.vendor, "voice": speaker.voice, "why": reason})
         if not candidates:
             return self._named()
-        said = "; ".join(f"{each['vendor']}: {each['why']}" for each in passed_over)
-        message = f"can be spoken by nobody here: {said}"
-        raise UnsupportedOption(f"`vendor` {message}", errors=[FieldError("vendor", message)])
+        said = " ".join(f"{each['vendor']}: {each['why']}" for each in passed_over)
+        message = f"Nobody here can speak this. {said}"
+        raise UnsupportedOption(message, errors=[FieldError("voice" if alias else "vendor", message)])
 
     def _named(self) -> Cast:
         asked = self.request.vendor if self.request.vendor != AUTO else None

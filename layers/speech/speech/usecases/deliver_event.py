@@ -196,7 +196,9 @@ def _cost(calls: int, job: Job) -> str:
         return "Nothing: no vendor was called."
     vendor = "the vendor" if job.turns or not job.spec else job.spec.vendor
     spent = f" {job.cost.credits:g} credits were used." if job.cost and job.cost.credits is not None else ""
-    if job.cost and job.cost.amount is not None:
+    if job.cost and job.cost.amount == 0:
+        spent += " As far as its answers tell, nothing was charged."
+    elif job.cost and job.cost.amount is not None:
         spent += f" That is at most {job.cost.amount:.6f} {job.cost.currency}."
     times = "once" if calls == 1 else f"{calls} times"
     return f"{vendor} was called {times}.{spent} What was spoken is kept and not bought again."
@@ -210,6 +212,7 @@ def _advice(problem: dict[str, Any]) -> str:
         "text-too-long": "Split the file into smaller ones and drop those.",
         "input-gone": "Drop the file again, and leave it in the bucket until its audio is there.",
         "vendor-quota-exhausted": "Add credit to the vendor account, or choose another vendor, and drop it again.",
+        "vendor-rejected": "Change what the vendor objects to, or choose another voice or vendor, and drop it again.",
         "vendor-unauthorized": "Ask your operator to check the vendor's key, then drop the file again.",
         "deadline-exceeded": "Drop the file again. If it happens twice, ask your operator.",
         "processing-failed": "Drop the file again. If it happens twice, tell your operator the name of the job below.",
