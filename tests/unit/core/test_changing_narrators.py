@@ -11,6 +11,7 @@ from speech.errors import (
     SpeechError,
     StaleWrite,
     VendorAmbiguous,
+    VendorError,
     VendorGone,
     VendorJobFailed,
     VendorQuotaExhausted,
@@ -108,6 +109,26 @@ def test_c23_at_the_deadline_the_problem_is_that_of_who_was_waited_for() -> None
     problem = world.job().problem
     assert problem is not None
     assert problem["vendor"] == "second"
+
+
+@pytest.mark.parametrize("why", ["too dear", "retired"])
+@pytest.mark.parametrize("error", [VendorQuotaExhausted, VendorUnauthorized])
+def test_c23_a_job_waits_for_its_own_narrator_where_nobody_else_could_take_over(
+    error: type[VendorError], why: str
+) -> None:
+    """To give up for somebody who is too dear, or gone as well, would only end the job."""
+    world = a_world()
+    world.vendor.starts = [error("mended later", vendor="scripted")]
+    a_book(world, max_cost=1.0)
+    if why == "retired":
+        world.policies.put(Policy(lifecycle={"second": Lifecycle(Standing.RETIRED)}))
+    else:
+        world.store.put(replace(world.job(), fallback=(Narrator("second", "v2", Price(per_character=1.0)),)))
+
+    world.run_with_sweeps(seconds=1_200)
+
+    assert (world.job().status, world.job().take) == (JobStatus.COMPLETED, 0)
+    expect_an_exact_ledger(world)
 
 
 # --- Nothing was bought: whoever is next speaks ---------------------------------------------

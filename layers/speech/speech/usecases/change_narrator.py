@@ -10,7 +10,7 @@ from speech.messages import StartSegment
 from speech.observability import count, logger
 from speech.policy import Standing, standing_of
 from speech.ports import Clock, Dispatcher, JobStore, Policies, TextStore
-from speech.prices import committed
+from speech.prices import at_most, committed, millionths
 from speech.segments import Segment, SegmentStatus
 from speech.settings import Settings
 from speech.usecases.finish_job import FinishJob
@@ -63,11 +63,33 @@ class ChangeNarrator:
                 return
         raise StoreUnavailable("The job is changing too fast; try again shortly.")
 
-    def is_allowed(self, job: Job) -> bool:
-        """Whether somebody else may speak as things stand; if not, a job had better wait for its own narrator."""
+    def is_allowed(self, job: Job, segment: Segment) -> bool:
+        """Whether somebody else may speak, should this segment fail for nothing; if not, a job had better wait for
+        its own narrator."""
         if not job.may_change_narrator:
             return False
-        return job.budget is not None or not _is_any_bought(self.store.segments(job.tenant, job.id))
+        rows = list(self.store.segments(job.tenant, job.id))
+        if job.budget is None and _is_any_bought(rows):
+            return False
+        takes = range(job.take + 1, len(job.fallback) + 1)
+        return any(self._is_possible(job, take, rows, segment) for take in takes)
+
+    def _is_possible(self, job: Job, take: int, rows: list[Segment], failing: Segment) -> bool:
+        """Whether this narrator is in service and within the budget, as far as the pieces of the one in force tell."""
+        moved = jobs.next_take(job, take, now=self.clock.now(), due_at=self.clock.now())
+        if moved.spec is None or self._is_retired(moved):
+            return False
+        if job.budget is None:
+            return True
+        kept = asked = 0
+        for row in rows:
+            is_own = row.take == job.take
+            is_given_up = is_own and (row.status is SegmentStatus.PENDING or row.index == failing.index)
+            kept += committed(replace(row, due_at=None) if is_given_up else row)
+            if is_own:
+                price, speed = moved.price, moved.spec.speed
+                asked += millionths(at_most(price, characters=row.characters, read_out=row.read_out, speed=speed))
+        return kept + asked <= job.budget
 
     def resume(self, job: Job) -> None:
         """Write the segments that the take in force lacks: who changed the narrator died before all were there."""

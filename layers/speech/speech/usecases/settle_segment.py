@@ -203,7 +203,7 @@ class SettleSegment:
             wait = error.retry_after or backoff_seconds(segment.calls + 1)
             self._call_later(job, segment, problem, wait)
         elif isinstance(error, VendorQuotaExhausted | VendorUnauthorized) and bill.outcome is Outcome.RELEASED:
-            if self.change.is_allowed(job):
+            if self.change.is_allowed(job, segment):
                 self._fail(job, segment, problem, bill)
             else:
                 self._call_later(job, segment, problem, SLOW_WAIT_SECONDS)

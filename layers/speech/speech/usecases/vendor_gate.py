@@ -139,7 +139,7 @@ class VendorGate:
         return None
 
     def _wait(self, job: Job, segment: Segment, health: Health, said: arrows.Turn) -> None:
-        if health.is_gone or (health.is_out_for_long and self.settle.change.is_allowed(job)):
+        if health.is_gone or (health.is_out_for_long and self.settle.change.is_allowed(job, segment)):
             self.settle.not_called(job, segment, _why(health))
             return
         now = self.clock.now()
