@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from speech import jobs, segments
-from speech.errors import IllegalTransition, StoreUnavailable, VendorUnavailable
+from speech.errors import IllegalTransition, StoreUnavailable, VendorTextTooLong, VendorUnavailable
 from speech.health import Health
 from speech.jobs import JobStatus
 from speech.messages import AssembleAudio, CheckSegment, DeliverEvent, StartSegment
@@ -105,6 +105,19 @@ def test_f6_a_call_that_failed_after_the_cancel_is_not_made_again() -> None:
 
     assert len(world.vendor.requests) == 1
     assert [attempt.outcome for attempt in world.segment().attempts] == [Outcome.RELEASED]
+    assert is_settled(world)
+
+
+def test_f6_a_text_that_was_refused_for_its_length_after_the_cancel_was_not_bought() -> None:
+    world = World(vendor=CancelledMeanwhile())
+    world.vendor.world = world  # type: ignore[attr-defined]  # this vendor's own
+    world.vendor.starts = [VendorTextTooLong("too long", vendor="scripted", limit=10)]
+    world.a_synthesizing_job(SENTENCE)
+
+    world.run_with_sweeps(seconds=600)
+
+    assert [attempt.outcome for attempt in world.segment().attempts] == [Outcome.RELEASED]
+    assert world.job().status is JobStatus.CANCELLED
     assert is_settled(world)
 
 

@@ -375,6 +375,23 @@ def test_b14_a_death_after_the_change_leaves_rows_that_the_sweep_adds() -> None:
     assert len(world.others["second"].requests) == 3
 
 
+def test_b14_a_text_that_is_gone_when_the_missing_rows_are_added_ends_the_job() -> None:
+    world = a_world()
+    world.vendor.starts = [VendorRejected("no", vendor="scripted")]
+    job = a_book(world)
+    world.store.fail_next("add_segments", RuntimeError("gone"))
+    first, *_ = world.dispatcher.take()
+    with pytest.raises(RuntimeError):
+        world.handle(first)
+
+    world.texts.erase_texts(job.tenant, job.id)
+    world.run_with_sweeps(seconds=600)
+
+    problem = world.job().problem
+    assert problem is not None
+    assert problem["code"] == "input-gone"
+
+
 def test_of_two_who_change_the_narrator_at_once_one_does() -> None:
     world = a_world()
     a_book(world)

@@ -247,9 +247,9 @@ class SettleSegment:
             now = self.clock.now()
             due_at = self._after(self.settings.lease_seconds)
             current = self.store.get(job.tenant, job.id)
-            if current is None or current.spec is None or current.segments_total is None or current.is_terminal:
+            if current is None or current.spec is None or current.segments_total is None:
                 return
-            if current.take != segment.take or current.held is not None:
+            if current.is_terminal or current.take != segment.take or current.held is not None:
                 self.call_failed(job, segment, error)
                 return
             pieces = plan_segments(current, current.spec, text, limit=limit, due_at=due_at, first_byte=segment.start)

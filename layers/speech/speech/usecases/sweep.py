@@ -121,7 +121,10 @@ class Sweep:
             self.settle.change(job, job.held or (failed.problem if failed else None) or {})
         elif job.take and len(rows) < (job.segments_total or 0):
             self.store.save(jobs.postpone(job, due_at=self._again(job.sends), sent=True))
-            self.settle.change.resume(job)
+            try:
+                self.settle.change.resume(job)
+            except InputGone as error:
+                self.finish.fail_with(job, error)
         elif not self.finish.assemble_when_ready(job, rows):
             due_at = min(job.deadline_at, self.clock.now() + int(RECOUNT_SECONDS * 1000))
             self.store.save(jobs.postpone(job, due_at=due_at))
