@@ -68,8 +68,10 @@ class ChangeNarrator:
         its own narrator."""
         if not job.may_change_narrator:
             return False
-        rows = list(self.store.segments(job.tenant, job.id))
-        if job.budget is None and _is_any_bought(rows):
+        rows: list[Segment] = []
+        if job.budget is not None:
+            rows = list(self.store.segments(job.tenant, job.id))
+        elif _is_any_bought(self.store.segments(job.tenant, job.id)):  # of many rows, not all are read
             return False
         takes = range(job.take + 1, len(job.fallback) + 1)
         return any(self._is_possible(job, take, rows, segment) for take in takes)
