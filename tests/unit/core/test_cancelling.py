@@ -12,6 +12,7 @@ from speech.health import Health
 from speech.jobs import JobStatus
 from speech.messages import AssembleAudio, CheckSegment, DeliverEvent, StartSegment
 from speech.segments import Outcome, Segment, SegmentStatus
+from speech.usecases.read_job import ReadJob
 from speech.vendors.base import AudioReady, StillWorking, SynthesisRequest
 from tests.fakes import Sent, a_problem, a_result
 from tests.support.world import CallbackVendor, ScriptedVendor, World, is_settled, spoken
@@ -196,6 +197,26 @@ def test_i11_a_worker_that_read_the_job_before_it_was_cancelled_claims_nothing_a
 
     assert world.vendor.requests == []
     assert world.segment().attempts == ()
+
+
+def test_f6_a_call_that_began_while_the_job_was_being_cancelled_is_shown_in_its_cost() -> None:
+    world = World()
+    job = world.a_synthesizing_job(SENTENCE)
+    finish, read = world.store.finish, ReadJob(world.store, world.results)
+
+    # A claim between the two writes; its worker dies, so that only the sweep ever writes down what became of it.
+    def claimed_just_before(*rows: Any, **named: Any) -> None:
+        world.store.save_segment(segments.claim(world.segment(), now=world.clock.now(), lease_ms=1_000))
+        finish(*rows, **named)
+
+    world.store.finish = claimed_just_before  # type: ignore[method-assign]  # after the cost was read, before the end
+
+    cancelled = world.cancel(job)
+    world.run_with_sweeps(seconds=600)
+
+    assert world.job() == cancelled
+    assert world.segment().calls == 1
+    assert read.resource(world.job())["cost"]["vendor_calls"] == 1
 
 
 def test_e2_a_cancel_that_was_cut_off_goes_on_when_it_is_asked_for_again() -> None:

@@ -1,11 +1,12 @@
 """Look a job up, and show it as clients see it, with links made for this very answer."""
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
-from speech.errors import FieldError, InvalidRequest, JobNotFound
+from speech.errors import CorruptRow, FieldError, InvalidRequest, JobNotFound
 from speech.ids import derived_job_id, is_job_id
-from speech.jobs import Job, JobStatus, Progress, Result
+from speech.jobs import Job, JobStatus, Progress, Result, cost_of
 from speech.ports import JobStore, ResultStore
 from speech.resource import Links, job_resource
 from speech.usecases.accept_job import API, MESSAGE
@@ -36,7 +37,15 @@ class ReadJob:
         """The job resource. `fresh`: this job was made a moment ago and no segment can have ended."""
         counted = not fresh and job.status is not JobStatus.COMPLETED
         progress = self.store.progress(job.tenant, job.id, job.take) if counted else Progress()
+        if counted and job.is_terminal and job.segments_total:
+            job = self._counted(job)
         return job_resource(job, progress, self._links(job, job.result) if job.result else None)
+
+    def _counted(self, job: Job) -> Job:
+        """Calls may begin while a job fails or is cancelled, and end after it: its row has what was known then."""
+        with suppress(CorruptRow):
+            return replace(job, cost=cost_of(self.store.segments(job.tenant, job.id)))
+        return job
 
     def _links(self, job: Job, result: Result) -> Links:
         audio, vtt, srt = (
