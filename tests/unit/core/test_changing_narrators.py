@@ -191,6 +191,9 @@ def test_c4_attempts_that_run_out_are_a_reason_and_the_record_says_so() -> None:
     assert (said["job"]["vendor"], said["job"]["voice"]) == ("second", "v2")
     calls = len(world.vendor.requests) + len(world.others["second"].requests)
     assert said["job"]["cost"]["vendor_calls"] == calls
+    attempts = said["earlier_attempts"] + [each for segment in said["segments"] for each in segment["attempts"]]
+    assert len(attempts) == calls
+    assert {each["vendor"] for each in said["earlier_attempts"]} == {"scripted"}
 
 
 def test_f1_nothing_more_is_asked_of_a_narrator_who_gave_up() -> None:

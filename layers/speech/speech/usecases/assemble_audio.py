@@ -126,14 +126,15 @@ class AssembleAudioUseCase:
             spoken, cues = self._follow(lease.job, rows, joined)
             lease.keep()
             cost = jobs.cost_of(every)
+            earlier = [row for row in every if row.take != lease.job.take]
             publication = Publication.begin(self.store, self.results, lease.job)
             try:
-                completed = self._publish(publication, lease, rows, joined, spoken, cues, path, cost)
+                completed = self._publish(publication, lease, rows, earlier, joined, spoken, cues, path, cost)
             except Overtaken:
                 count("PublishingOvertaken")
                 self.finish.take_back(lease.job, keys_under(publication.base, lease.job))
                 publication = Publication.begin(self.store, self.results, lease.job)
-                completed = self._publish(publication, lease, rows, joined, spoken, cues, path, cost)
+                completed = self._publish(publication, lease, rows, earlier, joined, spoken, cues, path, cost)
         self.finish.complete(completed)
 
     def _publish(
@@ -141,6 +142,7 @@ class AssembleAudioUseCase:
         publication: Publication,
         lease: _Lease,
         rows: list[Segment],
+        earlier: list[Segment],
         joined: "JoinedAudio",
         spoken: list[tuple[float, float]],
         cues: list[Any],
@@ -165,7 +167,7 @@ class AssembleAudioUseCase:
             versions=dict(publication.versions),
         )
         completed = jobs.complete(lease.job, result, cost=cost, now=self.clock.now())
-        manifest = self._manifest(completed, rows, spoken, joined.sample_rate)
+        manifest = self._manifest(completed, rows, earlier, spoken, joined.sample_rate)
         publication.put_bytes(
             "manifest.json", json.dumps(manifest, ensure_ascii=False, indent=2).encode(), "application/json"
         )
@@ -204,7 +206,12 @@ class AssembleAudioUseCase:
         return times, cues(spoken)
 
     def _manifest(
-        self, job: Job, rows: list[Segment], times: list[tuple[float, float]], sample_rate: int
+        self,
+        job: Job,
+        rows: list[Segment],
+        earlier: list[Segment],
+        times: list[tuple[float, float]],
+        sample_rate: int,
     ) -> dict[str, Any]:
         spec = job.spec
         progress = jobs.Progress(stored=len(rows))
@@ -218,6 +225,7 @@ class AssembleAudioUseCase:
             },
             "pauses": [],
             "narrators": _narrators(job, round(times[-1][1], 6)),
+            "earlier_attempts": [_attempt(attempt) for row in earlier for attempt in row.attempts],
             "choice": job.choice,
             "segments": [
                 {
