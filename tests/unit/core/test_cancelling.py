@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from speech import jobs, segments
-from speech.errors import IllegalTransition, StoreUnavailable, VendorTextTooLong, VendorUnavailable
+from speech.errors import IllegalTransition, StoreUnavailable, VendorRejected, VendorTextTooLong, VendorUnavailable
 from speech.health import Health
 from speech.jobs import JobStatus
 from speech.messages import AssembleAudio, CheckSegment, DeliverEvent, StartSegment
@@ -217,6 +217,19 @@ def test_f6_a_call_that_began_while_the_job_was_being_cancelled_is_shown_in_its_
     assert world.job() == cancelled
     assert world.segment().calls == 1
     assert read.resource(world.job())["cost"]["vendor_calls"] == 1
+
+
+def test_what_a_job_cost_is_known_for_longer_than_its_segments_are() -> None:
+    world = World()
+    world.vendor.starts = [VendorRejected("no", vendor="scripted")]
+    world.a_synthesizing_job(SENTENCE)
+    world.run()
+    world.store.segments = lambda *_: iter(())  # type: ignore[method-assign]  # they have expired
+
+    shown = ReadJob(world.store, world.results).resource(world.job())
+
+    assert shown["status"] == "failed"
+    assert shown["cost"]["vendor_calls"] == 1
 
 
 def test_e2_a_cancel_that_was_cut_off_goes_on_when_it_is_asked_for_again() -> None:

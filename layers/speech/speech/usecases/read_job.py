@@ -44,7 +44,9 @@ class ReadJob:
     def _counted(self, job: Job) -> Job:
         """Calls may begin while a job fails or is cancelled, and end after it: its row has what was known then."""
         with suppress(CorruptRow):
-            return replace(job, cost=cost_of(self.store.segments(job.tenant, job.id)))
+            rows = list(self.store.segments(job.tenant, job.id))
+            # Rows of segments, which were written before the job's last, may expire before it does.
+            return replace(job, cost=cost_of(rows)) if rows else job
         return job
 
     def _links(self, job: Job, result: Result) -> Links:
