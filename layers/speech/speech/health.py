@@ -51,6 +51,9 @@ BUSY_MS = 5_000
 SUSPECT_MS = 10 * MINUTE_MS
 """How long a job that was refused while others were served is taken to be refused for its own sake."""
 
+LONG_TRIALS = 3
+"""So many that find no answer, about half a minute, and a job that somebody else may speak waits no longer."""
+
 GONE_TRIALS = 5
 """So many free questions that find nobody, and the vendor counts as gone for good."""
 
@@ -123,7 +126,7 @@ class Health:
     @property
     def is_out_for_long(self) -> bool:
         """Whether a job that somebody else may speak should not wait for this vendor."""
-        return self.is_open and (self.reason in NEEDS_A_PERSON or self.trials >= GONE_TRIALS)
+        return self.is_open and (self.reason in NEEDS_A_PERSON or self.trials >= LONG_TRIALS)
 
     @property
     def is_gone(self) -> bool:
