@@ -110,7 +110,8 @@ class Cloud:
         self.names = sorted(self.made.wiring.functions)
 
     def client(self, service: str) -> Any:
-        return self.session.client(service, endpoint_url=self.made.endpoint)  # type: ignore[call-overload]  # any
+        # boto3's stubs know each service by its literal name only; here the name is a variable.
+        return self.session.client(service, endpoint_url=self.made.endpoint)  # type: ignore[call-overload]
 
     # --- functions ---
 

@@ -151,7 +151,8 @@ def _check(world: Cloud, text: str) -> Event:
     event = sample("check_segment")
     record = event["Records"][0]
     record["body"] = f'{{"v":1,"tenant":"default","job_id":"{_working(world, text)}","segment":0,"attempt":1}}'
-    time.sleep(0.6)  # the emulator takes half a second to speak
+    # The check must find the audio ready: the emulator speaks for half a second and offers no way to be waited for.
+    time.sleep(0.6)
     return event
 
 
@@ -188,6 +189,7 @@ def smallest(seen: Report, app: Path) -> str:
     if vendor is not None:
         call = next(text for start, text in VENDOR_CALLS.items() if vendor.startswith(start))
         imports.append("import httpx")
+        # Plain HTTP on loopback: there is no certificate to check, and loading the CAs would flatter our own start.
         calls.append(f"httpx.Client(verify=False, trust_env=False).{call}.raise_for_status()")
     body = "\n    ".join(calls)
     return "\n".join([*imports, *(clients if services else []), "", "def handler(event, context):", f"    {body}", ""])

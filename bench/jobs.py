@@ -116,7 +116,7 @@ class _Stack:
             while self._told() < told + jobs:
                 if time.monotonic() > deadline:
                     raise TimeoutError("The jobs did not end.")
-                time.sleep(0.02)
+                time.sleep(0.02)  # between two looks at a counter, bounded by the deadline above
             wall = time.perf_counter() - started
             after = self._cpu()
             if api.get(f"/v1/jobs/{made[-1]}").json()["status"] != "completed":
@@ -190,7 +190,7 @@ def _stack(folder: Path) -> Iterator[_Stack]:
         while not (folder / "stack.json").exists():
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError("The laptop cloud did not start.")
-            time.sleep(0.05)
+            time.sleep(0.05)  # between two looks for a file that another process writes, bounded by the deadline
         yield _Stack(folder, json.loads((folder / "stack.json").read_text()))
     finally:
         process.terminate()

@@ -126,6 +126,7 @@ BARE = """
 import os
 import httpx
 
+# Plain HTTP on loopback: there is no certificate to check, and the bare program should be as small as can be.
 client = httpx.Client(verify=False, trust_env=False)
 
 def handler(event, context):

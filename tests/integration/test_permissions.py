@@ -200,7 +200,9 @@ class Cloud:
             )["VersionId"]
         body = json.loads(event("s3_put")["Records"][0]["body"])
         body["Records"][0]["s3"]["bucket"]["name"] = self.names["TextsBucket"]
-        body["Records"][0]["s3"]["object"] = {"key": key, **({"versionId": version} if version else {})}
+        # Without a sequencer, of two drops within a second none is the newer one.
+        drop = {"key": key, "sequencer": f"{next(self.numbers):016X}"}
+        body["Records"][0]["s3"]["object"] = drop | ({"versionId": version} if version else {})
         return json.dumps(body)
 
     def text(self) -> str:
@@ -515,6 +517,10 @@ def a_file_that_is_dropped_again(cloud: Cloud) -> None:
     for _ in range(2):
         cloud.receive("UploadsQueue", cloud.drop("again.txt", cloud.text()))
         cloud.run()
+        job = cloud.dropped("again.txt")
+        assert job.status is JobStatus.COMPLETED
+        assert job.result is not None
+        assert job.result.key == "again.txt"
         cloud.remove("AudioBucket", "again.txt.srt")
 
 

@@ -342,8 +342,8 @@ def _asked(code: str, window: str) -> list[int]:
 
     try:
         return [each["start_index"] for each in get_sentence_boundaries(code, window)]
-    except BaseException as error:
-        # A panic in Rust: no Exception, of a type that cannot be imported. No sentences is an answer.
+    except BaseException as error:  # a panic in Rust is no Exception, and its type cannot be imported
+        # No sentences is an answer.
         if type(error).__name__ != "PanicException":
             raise
         return []
