@@ -22,10 +22,10 @@ from speech.errors import (
     UnsupportedOption,
 )
 from speech.ids import derived_job_id, is_job_id, job_id_bytes, job_id_from_bytes, new_job_id, segment_key
-from speech.jobs import JobStatus, Source
+from speech.jobs import Job, JobStatus, Source
 from speech.messages import DeliverEvent, StartSegment
 from speech.requests import JobRequest, Way
-from speech.segments import SegmentStatus
+from speech.segments import Segment, SegmentStatus
 from speech.usecases.accept_job import API, Accepted, Arrival
 from tests.fakes import NOW, a_spec
 from tests.support.edge import Edge
@@ -325,13 +325,40 @@ def test_what_the_vendor_cannot_do_is_refused_before_anything_is_written(
     assert edge.store.calls == edge.texts.calls == edge.dispatcher.calls == []
 
 
-@pytest.mark.parametrize("text", ["", " ", "\n\t \u00a0\u2003", "\ufeff", "...!?"])
+@pytest.mark.parametrize("text", ["", " ", "\n\t \u00a0\u2003", "\ufeff", "...!?", "[pause:2s]\n\n...[pause:1s]"])
 def test_a_text_without_anything_to_say_is_refused(text: str) -> None:
     """A6"""
     with pytest.raises(EmptyText) as refused:
         accept(Edge(), text)
 
     assert [each.field for each in refused.value.errors] == ["text"]
+
+
+def test_directions_are_in_no_segment_and_no_bill() -> None:
+    edge = Edge()
+
+    job = accept(edge, "# One\n\nHello [pause:1.5s] there.\n").job
+
+    spoken = [edge.texts.read_text("default", job.text_id, row.start, row.end).decode() for row in _rows(edge, job)]
+    assert spoken == ["One", "Hello", "there."]
+    assert [row.characters for row in _rows(edge, job)] == [3, 5, 6]
+    assert job.characters == len("One\n\nHello  there.\n")
+
+
+def _rows(edge: Edge, job: Job) -> list[Segment]:
+    return list(edge.store.segments("default", job.id))
+
+
+@pytest.mark.parametrize("mark", ["[pause:soon]", "[pause:31s]", "[pause:-1s]", "[Pause:2 min]", "[pause:1s"])
+def test_a_pause_that_nobody_could_follow_is_refused_before_anything_is_bought(mark: str) -> None:
+    edge = Edge()
+
+    with pytest.raises(InvalidRequest, match="line 3") as refused:
+        accept(edge, f"Hello [pause:1s].\n\nAnd {mark} there.")
+
+    assert [each.field for each in refused.value.errors] == ["text"]
+    assert mark in refused.value.detail or not mark.endswith("]")
+    assert edge.store.calls == edge.texts.calls == edge.dispatcher.calls == []
 
 
 def test_a_million_characters_are_taken_and_one_more_is_not() -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from speech.text.reading import SOUNDS
+from speech.text.script import read_script
 
 Span = tuple[int, int]
 
@@ -38,7 +39,9 @@ def cut(text: str, *, limit: int, language: str | None = None) -> list[Piece]:
     Whole paragraphs are packed while they fit; one that does not fit is cut at sentence ends, then at
     clause punctuation, white space, and between graphemes. Every piece makes a sound, none begins or
     ends with white space, and all that is not white space is in exactly one piece. Left out is only
-    what would be silence bought: a rule or a row of emoji that fits no neighbour, a text of dots.
+    what would be silence bought: a rule or a row of emoji that fits no neighbour, a text of dots. And what is
+    direction: a mark for a pause and the `#` of a heading are in no piece, none reaches across a mark, and a
+    heading shares a piece with nothing else.
 
     Where several neighbours fit, what they say decides which of the places to cut is taken, not how many
     came before: an edit moves the cuts around it, and those further on fall where they fell before.
@@ -46,13 +49,18 @@ def cut(text: str, *, limit: int, language: str | None = None) -> list[Piece]:
     if limit < 1:
         raise ValueError(f"A limit of {limit} characters.")
     inside = _inside_graphemes(text)
-    packer = _Packer(text, limit, inside)
-    for paragraph in _voiced(text, _paragraphs(text, (0, len(text)), inside)):
-        if not packer.add(paragraph, begins_paragraph=True):
-            for sentence in _voiced(text, _sentences(text, paragraph, language, inside)):
-                if not packer.add(sentence, begins_paragraph=sentence[0] == paragraph[0]):
-                    packer.carve(sentence)
-    return list(_pieces(text, packer.finish()))
+    spans: list[Span] = []
+    for block in read_script(text).blocks(len(text)):
+        if text[slice(*block)].isspace():  # every other one in a text of headings
+            continue
+        packer = _Packer(text, limit, inside)
+        for paragraph in _voiced(text, _paragraphs(text, block, inside)):
+            if not packer.add(paragraph, begins_paragraph=True):
+                for sentence in _voiced(text, _sentences(text, paragraph, language, inside)):
+                    if not packer.add(sentence, begins_paragraph=sentence[0] == paragraph[0]):
+                        packer.carve(sentence)
+        spans += packer.finish()
+    return list(_pieces(text, spans))
 
 
 # --- Packing ---------------------------------------------------------------------------------

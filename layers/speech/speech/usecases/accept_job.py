@@ -126,10 +126,11 @@ class AcceptJob:
         spec = cast.spec
         is_known = not speaks_something_else(spec)
         cleaned = _speakable(text) if is_known else ""
-        job = self._job(arrival, request, cast, characters=len(cleaned) if is_known else None)
+        job = self._job(arrival, request, cast, characters=_characters(cleaned) if is_known else None)
         rows = self._segments(job, spec, cleaned)
         if not rows:
-            raise EmptyText("There is nothing in the text that a voice could speak.")
+            nothing = "has nothing in it that a voice could speak"
+            raise EmptyText(f"The text {nothing}.", errors=[FieldError("text", nothing)])
         reserved = _within_budget(job, rows)
         now = job.created_at
         self._refuse_what_is_retired(job)
@@ -312,8 +313,9 @@ def _within_budget(job: Job, rows: Sequence[Segment]) -> int:
 
 
 def _speakable(text: str) -> str:
-    """The text as it will be stored and spoken. Raises EmptyText or TextTooLong."""
+    """The text as it will be stored and spoken. Raises EmptyText, TextTooLong, InvalidRequest."""
     from speech.text.reading import clean_text
+    from speech.text.script import check_script
 
     try:
         cleaned = clean_text(text)
@@ -325,4 +327,12 @@ def _speakable(text: str) -> str:
             f"The text has {len(cleaned):,} characters; a job takes at most {MAX_CHARACTERS:,}. Split it up.",
             errors=[FieldError("text", f"may have at most {MAX_CHARACTERS:,} characters")],
         )
+    check_script(cleaned)
     return cleaned
+
+
+def _characters(text: str) -> int:
+    """How many characters are spoken: directions are not."""
+    from speech.text.script import read_script
+
+    return read_script(text).characters(len(text))
