@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 import soundfile
 import webvtt
 
+from tests.support.manifests import as_manifest
 from tests.support.stack import Stack
 from tests.support.tone_vendors import as_heard, heard
 
@@ -80,7 +80,7 @@ def completed(stack: Stack, job: Mapping[str, Any], text: str, *, base: str | No
     assert job["status"] == "completed", f"{job['problem']}\n{stack.trouble()}"
     check_resource(job)
     base = base if base is not None else f"jobs/{job['id']}"
-    manifest = _json(stack.result(f"{base}.manifest.json"))
+    manifest = as_manifest(stack.result(f"{base}.manifest.json"))
     audio = stack.audio(job)
     assert stack.result(f"{base}.{job['format']}") == audio
     with soundfile.SoundFile(io.BytesIO(audio)) as file:
@@ -125,11 +125,14 @@ def _check_manifest(manifest: Mapping[str, Any], job: Mapping[str, Any], seconds
 
 def _check_segments(segments: Sequence[Mapping[str, Any]], job: Mapping[str, Any], seconds: float) -> None:
     total = job["segments"]["total"]
+    assert segments[-1]["to"] <= (job["characters"] or 0)
     assert job["segments"] == {"total": total, "stored": total, "failed": 0}
     assert [each["index"] for each in segments] == list(range(total))
     assert sum(each["characters"] for each in segments) <= job["characters"]
-    edge = 0.0
+    edge, character = 0.0, 0
     for each in segments:
+        assert character <= each["from"] <= each["to"]
+        character = each["to"]
         assert (each["vendor"], each["voice"]) == (job["vendor"], job["voice"])
         assert edge <= each["start"] < each["end"] <= seconds + 0.001
         edge = each["end"]
@@ -160,9 +163,3 @@ def _cues(written: str, suffix: str) -> list[tuple[float, float, str]]:
 def _seconds(stamp: str) -> float:
     hours, minutes, rest = stamp.replace(",", ".").split(":")
     return int(hours) * 3600 + int(minutes) * 60 + float(rest)
-
-
-def _json(data: bytes | None) -> dict[str, Any]:
-    assert data is not None
-    value: dict[str, Any] = json.loads(data)
-    return value

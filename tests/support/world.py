@@ -43,6 +43,7 @@ from tests.fakes import (
     a_segment,
     a_spec,
 )
+from tests.support.manifests import CheckedResults
 
 Answer = AudioReady | StillWorking | BaseException
 
@@ -129,7 +130,7 @@ class World:
     store: FakeJobStore = field(default_factory=FakeJobStore)
     texts: FakeTextStore = field(default_factory=FakeTextStore)
     audio: FakeSegmentStore = field(default_factory=FakeSegmentStore)
-    results: FakeResultStore = field(default_factory=FakeResultStore)
+    results: FakeResultStore = field(default_factory=CheckedResults)
     dispatcher: FakeDispatcher = field(default_factory=FakeDispatcher)
     keys: FakeKeys = field(default_factory=FakeKeys)
     bus: FakeEventBus = field(default_factory=FakeEventBus)

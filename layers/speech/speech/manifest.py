@@ -1,5 +1,10 @@
-"""The manifest of a completed job: who spoke each second, from which text, verified how, at what cost."""
+"""The manifest of a completed job: who spoke each second, from which text, verified how, at what cost.
 
+Its keys are described in `docs/manifest.schema.json`, and the tests let no other one through.
+"""
+
+import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 from speech import jobs
@@ -16,12 +21,17 @@ def manifest(
     earlier: list[Segment],
     times: list[tuple[float, float]],
     sample_rate: int,
+    text: bytes,
 ) -> dict[str, Any]:
-    """`rows` are what is heard, `times` where each begins and ends in seconds; `earlier` belong to former narrators."""
+    """`rows` are what is heard, `times` where each begins and ends in seconds; `earlier` belong to former narrators.
+
+    `text` is the whole stored text, in whose bytes the rows count.
+    """
     spec = job.spec
     return {
         "version": VERSION,
         "job": job_resource(job, jobs.Progress(stored=len(rows))),
+        "text": {"sha256": hashlib.sha256(text).hexdigest(), "characters": len(text.decode())},
         "audio": {"sample_rate": sample_rate, "channels": 1},
         "subtitles": {
             "alignment": "Cues are exact at the edges of segments; inside a segment they begin after the pauses "
@@ -34,6 +44,8 @@ def manifest(
         "segments": [
             {
                 "index": index,
+                "from": first,
+                "to": last,
                 "characters": row.characters,
                 "vendor": spec.vendor if spec else None,
                 "voice": spec.voice if spec else None,
@@ -55,9 +67,20 @@ def manifest(
                 "refusals": row.refusals,
                 "cost": cost_resource(jobs.cost_of([row])),
             }
-            for index, (row, (start, end)) in enumerate(zip(rows, times, strict=True))
+            for index, (row, (start, end), (first, last)) in enumerate(
+                zip(rows, times, _ranges(rows, text), strict=True)
+            )
         ],
     }
+
+
+def _ranges(rows: list[Segment], text: bytes) -> Iterator[tuple[int, int]]:
+    """Where the text of each row begins and ends, in code points: what counts the same in every encoding."""
+    at = characters = 0
+    for row in rows:
+        first = characters + len(text[at : row.start].decode())
+        at, characters = row.end, first + len(text[row.start : row.end].decode())
+        yield first, characters
 
 
 def _narrators(job: Job, end: float) -> list[dict[str, Any]]:

@@ -257,6 +257,10 @@ class Policies(Protocol):
         ...
 
 
+MAX_TEXT_BYTES = 4_000_000
+"""Of one text: a million characters, none of which takes more than four bytes."""
+
+
 class TextStore(Protocol):
     """Texts of jobs, UTF-8, under keys of our own making (`Job.text_id`)."""
 

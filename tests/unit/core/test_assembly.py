@@ -15,6 +15,7 @@ from speech.jobs import JobStatus, Source
 from speech.messages import AssembleAudio
 from speech.vendors.base import AudioReady
 from tests.fakes import a_spec
+from tests.support.manifests import check_manifest
 from tests.support.world import World
 
 TEXTS = ("The first part ends here. ", "A second one follows it, a bit longer. ", "And the third is the last.")
@@ -40,6 +41,34 @@ def test_i4_the_file_holds_every_segment_once_and_in_order() -> None:
     assert manifest["job"]["status"] == "completed"
     assert manifest["job"]["cost"]["vendor_calls"] == 3
     assert all(attempt["outcome"] == "settled" for each in manifest["segments"] for attempt in each["attempts"])
+
+
+def test_the_manifest_says_which_characters_of_which_text_each_segment_is() -> None:
+    texts = ("Grüße aus Köln. ", "東京は晴れ。 ", "The end.")
+    world = World()
+    job = world.a_synthesizing_job(*texts)
+
+    world.run()
+
+    whole = "".join(texts)
+    manifest = json.loads(world.results.objects[f"jobs/{job.id}.manifest.json"].data)
+    assert manifest["text"] == {"sha256": hashlib.sha256(whole.encode()).hexdigest(), "characters": len(whole)}
+    assert [whole[each["from"] : each["to"]] for each in manifest["segments"]] == list(texts)
+
+
+def test_a_manifest_with_a_key_that_its_schema_does_not_have_is_not_taken() -> None:
+    world = World()
+    job = world.a_synthesizing_job(*TEXTS)
+    world.run()
+    manifest = json.loads(world.results.objects[f"jobs/{job.id}.manifest.json"].data)
+
+    check_manifest(manifest)
+
+    for part in (manifest, manifest["job"], manifest["segments"][0], manifest["segments"][0]["attempts"][0]):
+        part["colour"] = "red"
+        with pytest.raises(AssertionError, match="colour"):
+            check_manifest(manifest)
+        del part["colour"]
 
 
 @pytest.mark.parametrize("format", ["mp3", "wav", "flac", "ogg"])

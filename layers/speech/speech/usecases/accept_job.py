@@ -29,7 +29,7 @@ from speech.jobs import Cost, Job, JobStatus, Source, Spec
 from speech.messages import DeliverEvent, StartSegment
 from speech.observability import count
 from speech.policy import require_in_service
-from speech.ports import Clock, Delivery, Dispatcher, JobStore, Policies, TextStore
+from speech.ports import MAX_TEXT_BYTES, Clock, Delivery, Dispatcher, JobStore, Policies, TextStore
 from speech.prices import committed, dollars
 from speech.problems import problem_from
 from speech.segments import Segment
@@ -46,8 +46,6 @@ UPLOAD = "upload"
 MESSAGE = "message"
 
 MAX_CHARACTERS = 1_000_000
-MAX_TEXT_BYTES = 4 * MAX_CHARACTERS
-"""No character takes more in UTF-8."""
 
 SEGMENTS_AT_CREATION = 90
 """As many as fit into the transaction that creates a job."""

@@ -15,7 +15,7 @@ from speech.jobs import Cost, Job, JobStatus, Result, Spec
 from speech.manifest import manifest as manifest_of
 from speech.messages import AssembleAudio
 from speech.observability import count, logger
-from speech.ports import Clock, JobStore, ResultStore, SegmentStore, TextStore
+from speech.ports import MAX_TEXT_BYTES, Clock, JobStore, ResultStore, SegmentStore, TextStore
 from speech.results import keys_under, result_keys
 from speech.segments import Segment, SegmentStatus
 from speech.settings import Settings
@@ -121,18 +121,19 @@ class AssembleAudioUseCase:
                 path=path,
                 progress=lease.keep,
             )
-            spoken, cues = self._follow(lease.job, rows, joined)
+            text = self._text(lease.job, rows)
+            spoken, cues = self._follow(lease.job, rows, joined, text)
             lease.keep()
             cost = jobs.cost_of(every)
             earlier = [row for row in every if row.take != lease.job.take]
             publication = Publication.begin(self.store, self.results, lease.job)
             try:
-                completed = self._publish(publication, lease, rows, earlier, joined, spoken, cues, path, cost)
+                completed = self._publish(publication, lease, rows, earlier, joined, spoken, text, cues, path, cost)
             except Overtaken:
                 count("PublishingOvertaken")
                 self.finish.take_back(lease.job, keys_under(publication.base, lease.job))
                 publication = Publication.begin(self.store, self.results, lease.job)
-                completed = self._publish(publication, lease, rows, earlier, joined, spoken, cues, path, cost)
+                completed = self._publish(publication, lease, rows, earlier, joined, spoken, text, cues, path, cost)
         self.finish.complete(completed)
 
     def _publish(
@@ -143,6 +144,7 @@ class AssembleAudioUseCase:
         earlier: list[Segment],
         joined: "JoinedAudio",
         spoken: list[tuple[float, float]],
+        text: bytes,
         cues: list[Any],
         path: Path,
         cost: Cost,
@@ -165,7 +167,7 @@ class AssembleAudioUseCase:
             versions=dict(publication.versions),
         )
         completed = jobs.complete(lease.job, result, cost=cost, now=self.clock.now())
-        manifest = manifest_of(completed, rows, earlier, spoken, joined.sample_rate)
+        manifest = manifest_of(completed, rows, earlier, spoken, joined.sample_rate, text)
         publication.put_bytes(
             "manifest.json", json.dumps(manifest, ensure_ascii=False, indent=2).encode(), "application/json"
         )
@@ -177,19 +179,22 @@ class AssembleAudioUseCase:
             lease.keep()
             yield self.audio.read_audio(row.audio_key)
 
+    def _text(self, job: Job, rows: list[Segment]) -> bytes:
+        """All of it, also what nobody speaks: the manifest counts from its beginning."""
+        return self.texts.read_text(job.tenant, job.text_id, 0, MAX_TEXT_BYTES) if rows[-1].end else b""
+
     def _follow(
-        self, job: Job, rows: list[Segment], joined: "JoinedAudio"
+        self, job: Job, rows: list[Segment], joined: "JoinedAudio", text: bytes
     ) -> tuple[list[tuple[float, float]], list[Any]]:
         """Where each segment lies in the joined audio, in seconds, and the cues that follow the text."""
         from speech.audio.subtitles import Spoken, cues
         from speech.text.cutting import sentences
 
-        text = self.texts.read_text(job.tenant, job.text_id, rows[0].start, rows[-1].end)
         spoken = []
         times = []
         for row, (first, last), pauses in zip(rows, joined.spans, joined.pauses, strict=True):
             start, end = first / joined.sample_rate, last / joined.sample_rate
-            said = text[row.start - rows[0].start : row.end - rows[0].start].decode()
+            said = text[row.start : row.end].decode()
             language = job.spec.language if job.spec else None
             times.append((start, end))
             spoken.append(

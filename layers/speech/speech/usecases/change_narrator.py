@@ -9,7 +9,7 @@ from speech.jobs import Job, JobStatus
 from speech.messages import StartSegment
 from speech.observability import count, logger
 from speech.policy import Standing, standing_of
-from speech.ports import Clock, Dispatcher, JobStore, Policies, TextStore
+from speech.ports import MAX_TEXT_BYTES, Clock, Dispatcher, JobStore, Policies, TextStore
 from speech.prices import at_most, committed, millionths
 from speech.segments import Segment, SegmentStatus
 from speech.settings import Settings
@@ -22,8 +22,6 @@ TRIES = 5
 
 HOLD_SECONDS = 15.0
 """How soon the sweep is to look again whether the last calls of a narrator who gave up have ended."""
-
-MAX_TEXT_BYTES = 4_000_000
 
 BOUGHT_BEFORE = (
     "Parts had been bought already, and speaking the text again with another vendor would buy them twice. "
