@@ -5,6 +5,7 @@
 - A DynamoDB transaction copied the whole table for each of its items and, when it failed, put the copy back over
   whatever others had written meanwhile. Here it remembers the rows it touches, and puts those back; DynamoDB
   requests run one at a time, as moto's tables are not made for threads.
+- The end of a multipart upload did not know If-Match, nor an upload that is not there.
 - Deleting a message from a queue lost one that arrived at that moment, and two receivers could get the same
   message. Here both hold the queue's lock. Each message's age was worked out with calendars, several times a call.
 """
@@ -23,10 +24,13 @@ from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.s3 import notifications
+from moto.s3.exceptions import MissingKey, NoSuchUpload, PreconditionFailed
+from moto.s3.responses import S3Response
 from moto.sqs import models as sqs
 
 _make_event = notifications._get_s3_event
 _send = notifications._send_sqs_message
+_post = S3Response._key_response_post
 _transact = dynamodb.DynamoDBBackend.transact_write_items
 _delete_message = sqs.Queue.delete_message
 _receive_message = sqs.SQSBackend.receive_message
@@ -39,6 +43,7 @@ _one_at_a_time = threading.Lock()
 def mend() -> None:
     """Put our versions in moto's places, for this process."""
     notifications._get_s3_event = _s3_event
+    setattr(S3Response, "_key_response_post", complete_on_condition)  # noqa: B010 - no method to mypy
     notifications._send_sqs_message = _send_later
     vars(dynamodb)["copy"] = _Copy()
     setattr(dynamodb.DynamoDBBackend, "transact_write_items", _transact_rows)  # noqa: B010 - no method to mypy
@@ -66,6 +71,24 @@ class Application(DomainDispatcherApplication):
 
 
 # --- S3 ---
+
+
+def complete_on_condition(
+    self: S3Response, request: Any, body: bytes, bucket_name: str, query: dict[str, Any], key_name: str
+) -> Any:
+    """A POST to an object, which may be the end of a multipart upload."""
+    upload, wanted = query.get("uploadId", [""])[0], self.headers.get("If-Match")
+    if upload:
+        there = self.backend.get_object(bucket_name, key_name)
+        done = there is not None and there.multipart is not None and there.multipart.id == upload
+        if not done and upload not in self.backend.get_bucket(bucket_name).multiparts:
+            raise NoSuchUpload(upload_id=upload)
+        if wanted and not done:
+            if there is None:
+                raise MissingKey(key=key_name)
+            if there.etag.strip('"') != wanted.strip('"'):
+                raise PreconditionFailed("If-Match")
+    return _post(self, request, body, bucket_name, query, key_name)
 
 
 def _s3_event(event_name: str, bucket: Any, key: Any, notification_id: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError
 
+from speech.aws import s3
 from speech.aws.clients import Clients
 from speech.aws.s3 import S3InputStore, S3ResultStore, S3SegmentStore, S3TextStore, attachment, read_header
 from speech.errors import InputGone, ObjectChanged, StoreUnavailable, UnusableAudio
@@ -414,6 +415,113 @@ def test_f8_a_result_is_put_only_where_nothing_lies_or_over_what_was_seen(result
         results.put_bytes("a.mp3", b"four", **facts, over=Over(seen))
 
 
+PART = 5 * 2**20
+"""S3 takes no smaller one, but as the last."""
+
+
+@pytest.fixture
+def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that is sent in three parts."""
+    monkeypatch.setattr(s3, "ONE_PUT_BYTES", PART)
+    monkeypatch.setattr(s3, "PART_BYTES", PART)
+    path = tmp_path / "large"
+    path.write_bytes(b"one" + bytes(2 * PART) + b"three")
+    return path
+
+
+@BOTH
+def test_f8_a_large_result_too_is_put_only_where_nothing_lies_or_over_what_was_seen(
+    results: ResultStore, large: Path
+) -> None:
+    facts: dict[str, Any] = {"content_type": "audio/mpeg", "metadata": {}}
+    steps: list[str] = []
+
+    first = results.put_file("a.mp3", large, **facts, over=Over(None), progress=lambda: steps.append("kept"))
+    seen = results.tag("a.mp3")
+    with pytest.raises(ObjectChanged):
+        results.put_file("a.mp3", large, **facts, over=Over(None))
+    large.write_bytes(b"two" + bytes(2 * PART))
+    second = results.put_file("a.mp3", large, **facts, over=Over(seen))
+    with pytest.raises(ObjectChanged):
+        results.put_file("a.mp3", large, **facts, over=Over(seen))
+    results.delete("a.mp3")
+    with pytest.raises(ObjectChanged):
+        results.put_file("a.mp3", large, **facts, over=Over(seen))
+
+    assert steps
+    assert None not in (first, second)
+    assert first != second
+
+
+def test_a_large_result_is_what_the_file_is_with_its_type_and_metadata(
+    client: "S3Client", bucket: str, large: Path, on_event: Callable[[str, Any], None]
+) -> None:
+    asked: list[str] = []
+    on_event("before-call.s3", lambda model, **_: asked.append(model.name))
+
+    version = S3ResultStore(client, bucket).put_file(
+        "a.mp3", large, content_type="audio/mpeg", metadata={"job-id": JOB_ID, "title": "Grüße"}
+    )
+
+    assert asked == ["CreateMultipartUpload", *["UploadPart"] * 3, "CompleteMultipartUpload"]
+    there = client.get_object(Bucket=bucket, Key="a.mp3", VersionId=version or "")
+    described = S3InputStore(client).describe(bucket, "a.mp3", version)
+    assert (there["ContentType"], there["Body"].read()) == ("audio/mpeg", large.read_bytes())
+    assert described is not None
+    assert described.metadata == {"job-id": JOB_ID, "title": "Grüße"}
+
+
+@pytest.mark.parametrize("call", ["UploadPart", "CompleteMultipartUpload"])
+def test_b7_a_large_file_that_is_cut_off_is_not_there_and_leaves_nothing(
+    client: "S3Client", bucket: str, large: Path, on_event: Callable[[str, Any], None], call: str
+) -> None:
+    def cut_off(**_: Any) -> None:
+        raise ReadTimeoutError(endpoint_url="s3")
+
+    on_event(f"before-send.s3.{call}", cut_off)
+
+    with pytest.raises(StoreUnavailable):
+        S3ResultStore(client, bucket).put_file("a.mp3", large, content_type="audio/mpeg", metadata={})
+
+    assert S3InputStore(client).describe(bucket, "a.mp3", None) is None
+    assert client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
+
+
+def test_b7_a_worker_that_dies_among_the_parts_shows_nothing_and_the_next_one_is_not_disturbed(
+    client: "S3Client", bucket: str, large: Path, on_event: Callable[[str, Any], None]
+) -> None:
+    results = S3ResultStore(client, bucket)
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    on_event("before-call.s3.AbortMultipartUpload", lambda **_: die())
+    with pytest.raises(KeyboardInterrupt):
+        results.put_file("a.mp3", large, content_type="audio/mpeg", metadata={}, over=Over(None), progress=die)
+
+    assert results.tag("a.mp3") is None
+    assert len(client.list_multipart_uploads(Bucket=bucket)["Uploads"]) == 1  # which the bucket's lifecycle aborts
+
+    results.put_file("a.mp3", large, content_type="audio/mpeg", metadata={}, over=Over(None))
+
+    assert results.tag("a.mp3") is not None
+
+
+def test_an_upload_that_somebody_ended_is_made_again_by_whoever_tries_again(
+    client: "S3Client", bucket: str, large: Path
+) -> None:
+    def end_it() -> None:
+        for upload in client.list_multipart_uploads(Bucket=bucket)["Uploads"]:
+            client.abort_multipart_upload(Bucket=bucket, Key="a.mp3", UploadId=upload["UploadId"])
+
+    calls = iter([lambda: None, lambda: None, end_it])
+
+    with pytest.raises(StoreUnavailable):
+        S3ResultStore(client, bucket).put_file(
+            "a.mp3", large, content_type="audio/mpeg", metadata={}, progress=lambda: next(calls)()
+        )
+
+
 @BOTH
 def test_f7_of_a_result_exactly_the_versions_of_the_erased_job_go(results: ResultStore) -> None:
     """T20."""
@@ -483,7 +591,7 @@ def test_a_result_is_published_with_its_type_and_metadata(client: "S3Client", bu
     assert described.metadata == {"job-id": JOB_ID, "title": "Grüße 👋\n"}
 
 
-def test_b7_a_file_of_any_size_is_one_upload_that_is_there_whole_or_not_at_all(
+def test_b7_a_small_file_is_one_upload_that_is_there_whole_or_not_at_all(
     client: "S3Client", bucket: str, tmp_path: Path, on_event: Callable[[str, Any], None]
 ) -> None:
     file = tmp_path / "audio"

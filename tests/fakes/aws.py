@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
+from moto.s3.responses import S3Response
 
+from local.moto_mended import complete_on_condition
 from speech.aws.clients import Clients
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ def in_process_aws() -> Iterator[Clients]:
     """The product's own clients on an empty moto, which takes one request at a time: it is not made for threads."""
     with pytest.MonkeyPatch.context() as patch, mock_aws():
         patch.setattr(BotocoreStubber, "__call__", _answer_alone)
+        patch.setattr(S3Response, "_key_response_post", complete_on_condition)
         patch.setenv("AWS_DEFAULT_REGION", REGION)
         patch.delenv("AWS_ENDPOINT_URL", raising=False)
         patch.delenv("AWS_PROFILE", raising=False)

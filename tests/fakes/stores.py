@@ -1,7 +1,7 @@
 """Objects in memory: texts, segment audio, dropped inputs and published results."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -120,9 +120,18 @@ class FakeResultStore(Faulty):
         self._made = 0
 
     def put_file(
-        self, key: str, path: Path, *, content_type: str, metadata: Mapping[str, str], over: Over | None = None
+        self,
+        key: str,
+        path: Path,
+        *,
+        content_type: str,
+        metadata: Mapping[str, str],
+        over: Over | None = None,
+        progress: Callable[[], None] | None = None,
     ) -> str | None:
         with self._call("put_file"):
+            if progress:
+                progress()
             return self._put(key, path.read_bytes(), content_type, metadata, over)
 
     def put_bytes(

@@ -21,6 +21,7 @@ from local.emulators import EMULATORS
 from local.emulators.base import Emulator
 from speech import jobs
 from speech.apikeys import new_key
+from speech.aws import s3
 from speech.aws.clients import Clients
 from speech.aws.clock import SystemClock
 from speech.aws.dynamo import DynamoJobStore, DynamoPolicies
@@ -524,6 +525,25 @@ def a_file_that_is_dropped_again(cloud: Cloud) -> None:
         cloud.remove("AudioBucket", "again.txt.srt")
 
 
+def results_that_are_sent_in_parts(cloud: Cloud) -> None:
+    """One goes well; at the end of another, something else lies in its place."""
+    key = "large.txt.mp3"
+    interruptions = iter((None, b"somebody else's"))
+
+    def interrupt(params: Mapping[str, Any], **_: Any) -> None:
+        if body := next(interruptions, None):
+            cloud.clients.s3.put_object(Bucket=params["Bucket"], Key=key, Body=body)
+
+    cloud.session.events.register("before-parameter-build.s3.CompleteMultipartUpload", interrupt)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(s3, "ONE_PUT_BYTES", 0)
+        for _ in range(2):
+            cloud.receive("UploadsQueue", cloud.drop("large.txt", cloud.text()))
+            cloud.run()
+            assert cloud.dropped("large.txt").status is JobStatus.COMPLETED
+    cloud.session.events.unregister("before-parameter-build.s3.CompleteMultipartUpload", interrupt)
+
+
 def a_job_that_ends_while_it_is_published(cloud: Cloud) -> None:
     job = cloud.post("voiceai")
     for _ in range(2):
@@ -568,6 +588,7 @@ PATHS: tuple[Callable[[Cloud], None], ...] = (
     jobs_that_are_erased,
     what_comes_back_after_an_erasure,
     a_file_that_is_dropped_again,
+    results_that_are_sent_in_parts,
     a_job_that_ends_while_it_is_published,
     dead_letters,
 )

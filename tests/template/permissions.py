@@ -26,7 +26,11 @@ IN_TRANSACTIONS = {
     "Get": "dynamodb:GetItem",
 }
 ROWS = ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "BatchGetItem", "BatchWriteItem")
-OBJECTS = {"GetObject": "Get", "HeadObject": "Get", "PutObject": "Put", "DeleteObject": "Delete"}
+OBJECTS = {
+    **dict.fromkeys(("GetObject", "HeadObject"), "Get"),
+    **dict.fromkeys(("PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"), "Put"),
+    "DeleteObject": "Delete",
+}
 LISTS = {"ListObjectsV2": "s3:ListBucket", "ListObjectVersions": "s3:ListBucketVersions"}
 
 READS_OF_ENCRYPTED = ("s3:GetObject", "dynamodb:", "secretsmanager:GetSecretValue", "sqs:")
@@ -139,6 +143,8 @@ def _for_objects(operation: str, asked: Mapping[str, Any]) -> Iterator[tuple[str
         yield f"s3:{verb}Object{version}", asked["Bucket"], asked["Key"]
         if "IfMatch" in asked:  # whoever may write on condition of what is there has to be allowed to see it
             yield "s3:GetObject", asked["Bucket"], asked["Key"]
+    elif operation == "AbortMultipartUpload":
+        yield "s3:AbortMultipartUpload", asked["Bucket"], asked["Key"]
     elif operation == "DeleteObjects":
         for each in asked["Delete"]["Objects"]:
             version = "Version" if "VersionId" in each else ""

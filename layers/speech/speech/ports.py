@@ -1,6 +1,6 @@
 """What the inside asks of the outside. Implemented by `speech.aws` and by the fakes of the tests."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -332,9 +332,19 @@ class ResultStore(Protocol):
     """The audio bucket: what publishers fetch. A write whose condition `over` is refused raises ObjectChanged."""
 
     def put_file(
-        self, key: str, path: Path, *, content_type: str, metadata: Mapping[str, str], over: Over | None = None
+        self,
+        key: str,
+        path: Path,
+        *,
+        content_type: str,
+        metadata: Mapping[str, str],
+        over: Over | None = None,
+        progress: Callable[[], None] | None = None,
     ) -> str | None:
-        """Upload a file; returns the version id where the bucket is versioned."""
+        """Upload a file of any size; returns the version id where the bucket is versioned.
+
+        It is there whole or not at all. `progress` is called now and then while a large one is sent.
+        """
         ...
 
     def put_bytes(

@@ -2,7 +2,8 @@
 
 import re
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.errors import MessageError
 from email.header import decode_header, make_header
@@ -20,10 +21,14 @@ from speech.segments import SegmentAudio
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 LINK_SECONDS = 900
 
 OBJECTS_PER_DELETION = 1_000
+
+ONE_PUT_BYTES = PART_BYTES = 16 * 2**20
+"""Larger files are sent in parts: one that fails is sent again alone. 10,000 of them hold far more than /tmp."""
 
 _GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404"})
 
@@ -255,17 +260,26 @@ class S3ResultStore:
         self._bucket = bucket
 
     def put_file(
-        self, key: str, path: Path, *, content_type: str, metadata: Mapping[str, str], over: Over | None = None
+        self,
+        key: str,
+        path: Path,
+        *,
+        content_type: str,
+        metadata: Mapping[str, str],
+        over: Over | None = None,
+        progress: Callable[[], None] | None = None,
     ) -> str | None:
-        # One PUT, streamed from the file: it may have 5 GB, more than /tmp is given, and it alone says
-        # which version was made (boto3's upload_file does not).
+        # boto3's upload_file does not say which version it made, nor does it know conditions.
+        facts = _facts(content_type, metadata)
         with path.open("rb") as file:
-            return self._put(key, file, content_type, metadata, over)
+            if path.stat().st_size <= ONE_PUT_BYTES:
+                return self._put(key, file, facts, over)
+            return self._put_in_parts(key, file, facts, over, progress)
 
     def put_bytes(
         self, key: str, data: bytes, *, content_type: str, metadata: Mapping[str, str], over: Over | None = None
     ) -> str | None:
-        return self._put(key, data, content_type, metadata, over)
+        return self._put(key, data, _facts(content_type, metadata), over)
 
     def tag(self, key: str) -> str | None:
         head = self._head(key)
@@ -302,35 +316,44 @@ class S3ResultStore:
         path = before + re.sub(r"/(?=\.\.?(?:/|$))", "%2F", parts.path.removeprefix(before))
         return parts._replace(path=path).geturl()
 
-    def _put(
+    def _put(self, key: str, body: bytes | IO[bytes], facts: Mapping[str, Any], over: Over | None) -> str | None:
+        with _on_condition(over) as condition:
+            answer = self._client.put_object(Bucket=self._bucket, Key=key, Body=body, **facts, **condition)
+        return answer.get("VersionId")
+
+    def _put_in_parts(
         self,
         key: str,
-        body: bytes | IO[bytes],
-        content_type: str,
-        metadata: Mapping[str, str],
+        file: IO[bytes],
+        facts: Mapping[str, Any],
         over: Over | None,
+        progress: Callable[[], None] | None,
     ) -> str | None:
-        try:
-            with translated():
-                answer = self._client.put_object(
-                    Bucket=self._bucket,
-                    Key=key,
-                    Body=body,
-                    ContentType=content_type,
-                    Metadata={name: write_header(value) for name, value in metadata.items()},
-                    **_on_condition(over),
-                )
-        except ClientError as error:
-            # 404: what it was to replace is gone.
-            if over is not None and status_of(error) in (404, 412):
-                raise ObjectChanged("Something else lies under this key.") from error
-            raise
-        except StoreUnavailable as error:
-            # 409: somebody else writes under this key at this very moment.
-            if over is not None and isinstance(error.__cause__, ClientError) and status_of(error.__cause__) == 409:
-                raise ObjectChanged("Something else comes to lie under this key.") from error
-            raise
+        """Holds one part in memory. Nobody sees anything of it before its end; what dies halfway is taken away by
+        the bucket's lifecycle.
+        """
+        where: dict[str, Any] = {"Bucket": self._bucket, "Key": key}
+        with translated():
+            begun = self._client.create_multipart_upload(**where, **facts, ChecksumAlgorithm="CRC32")
+        where["UploadId"] = begun["UploadId"]
+        parts: list[CompletedPartTypeDef] = []
+        with ExitStack() as undo:
+            undo.callback(self._abort, where)
+            while data := file.read(PART_BYTES):
+                number = len(parts) + 1
+                with translated():
+                    part = self._client.upload_part(**where, PartNumber=number, Body=data, ChecksumAlgorithm="CRC32")
+                parts.append({"PartNumber": number, "ETag": part["ETag"], "ChecksumCRC32": part["ChecksumCRC32"]})
+                if progress:
+                    progress()
+            with _on_condition(over) as condition:
+                answer = self._client.complete_multipart_upload(**where, MultipartUpload={"Parts": parts}, **condition)
+            undo.pop_all()
         return answer.get("VersionId")
+
+    def _abort(self, where: Mapping[str, Any]) -> None:
+        with suppress(StoreUnavailable, ClientError), translated():  # the lifecycle sees to what cannot be reached now
+            self._client.abort_multipart_upload(**where)
 
     def _head(self, key: str, version_id: str | None = None) -> Any:
         try:
@@ -354,10 +377,31 @@ class S3ResultStore:
             page = {"KeyMarker": key, "VersionIdMarker": answer["NextVersionIdMarker"]}
 
 
-def _on_condition(over: Over | None) -> dict[str, Any]:
-    if over is None:
-        return {}
-    return {"IfNoneMatch": "*"} if over.tag is None else {"IfMatch": over.tag}
+def _facts(content_type: str, metadata: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "ContentType": content_type,
+        "Metadata": {name: write_header(value) for name, value in metadata.items()},
+    }
+
+
+@contextmanager
+def _on_condition(over: Over | None) -> Iterator[dict[str, Any]]:
+    """What to ask for besides; what says no to it is ObjectChanged."""
+    try:
+        with translated():
+            yield {} if over is None else {"IfNoneMatch": "*"} if over.tag is None else {"IfMatch": over.tag}
+    except ClientError as error:
+        if code_of(error) == "NoSuchUpload":  # ended by somebody else, or by us and the answer got lost
+            raise StoreUnavailable("The upload is not there any more; it has to be made again.") from error
+        # 404: what it was to replace is gone.
+        if over is not None and status_of(error) in (404, 412):
+            raise ObjectChanged("Something else lies under this key.") from error
+        raise
+    except StoreUnavailable as error:
+        # 409: somebody else writes under this key at this very moment.
+        if over is not None and isinstance(error.__cause__, ClientError) and status_of(error.__cause__) == 409:
+            raise ObjectChanged("Something else comes to lie under this key.") from error
+        raise
 
 
 LONGEST_FILENAME = 150

@@ -156,7 +156,7 @@ class AssembleAudioUseCase:
         spec_format = path.suffix.removeprefix(".")
         publication.put_bytes("vtt", to_vtt(cues).encode(), "text/vtt; charset=utf-8")
         publication.put_bytes("srt", to_srt(cues).encode(), "application/x-subrip; charset=utf-8")
-        publication.put_file(spec_format, path, FORMATS[spec_format].content_type)
+        publication.put_file(spec_format, path, FORMATS[spec_format].content_type, lease.keep)
         lease.keep()
         result = Result(
             key=publication.base,

@@ -39,11 +39,11 @@ class Publication:
         """Where an overtaken drop keeps its audio, it disturbs nobody: not in the place of the newer one's."""
         return cls(store, results, job, result_base(job) if is_latest(store, job) else own_base(job))
 
-    def put_file(self, suffix: str, path: Path, content_type: str) -> None:
+    def put_file(self, suffix: str, path: Path, content_type: str, progress: Callable[[], None]) -> None:
         self._put(
             suffix,
             lambda key, over: self.results.put_file(
-                key, path, content_type=content_type, metadata=self._metadata, over=over
+                key, path, content_type=content_type, metadata=self._metadata, over=over, progress=progress
             ),
         )
 
