@@ -11,7 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import aiohttp
 
@@ -64,7 +64,7 @@ async def demo(env: Mapping[str, str]) -> None:
         print(f"Dropping {drop.name} ({len(drop.text):,} bytes) into the texts bucket.", flush=True)
         await bucket.put("voicedrop.json", json.dumps(drop.options).encode())
         await bucket.put(drop.name, drop.text)
-        progress = Progress()
+        progress = Progress(sys.stdout)
         job: dict[str, Any] = {}
         async for job in watched(facts, await bucket.job_id(drop.name, stack_dir)):
             progress.show(job)
@@ -146,29 +146,39 @@ async def watched(facts: Facts, job_id: str) -> AsyncIterator[dict[str, Any]]:
 
 
 class Progress:
-    """A bar on a terminal, a line for every change anywhere else."""
+    """A bar that is drawn again on a terminal; anywhere else a line for every state and every quarter."""
 
     WIDTH = 30
+    QUARTERS = 4
 
-    def __init__(self) -> None:
-        self._shown = ""
-        self._terminal = sys.stdout.isatty()
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._shown: object = None
+        self._terminal = out.isatty()
 
     def show(self, job: Mapping[str, Any]) -> None:
         total, stored = job["segments"]["total"] or 0, job["segments"]["stored"]
-        line = job["status"] + (f", {stored} of {total} segments spoken" if total else "")
-        if line == self._shown:
+        line = job["status"] + (f", {stored} of {total} segments spoken" if total else "") + self._left(job)
+        change = line if self._terminal else (job["status"], self.QUARTERS * stored // total if total else 0)
+        if change == self._shown:
             return
-        self._shown = line
+        self._shown = change
         if self._terminal:
             filled = self.WIDTH * stored // total if total else 0
-            print(f"\r\033[K[{'#' * filled}{'.' * (self.WIDTH - filled)}] {line}", end="", flush=True)
+            print(f"\r\033[K[{'#' * filled}{'.' * (self.WIDTH - filled)}] {line}", end="", file=self._out, flush=True)
         else:
-            print(line, flush=True)
+            print(line, file=self._out, flush=True)
 
     def end(self) -> None:
         if self._terminal:
-            print()
+            print(file=self._out)
+
+    @staticmethod
+    def _left(job: Mapping[str, Any]) -> str:
+        seconds = job["estimate"]["seconds_left"] if job["estimate"] else None
+        if seconds is None:
+            return ""
+        return f", about {seconds} s left" if seconds < 100 else f", about {round(seconds / 60)} min left"
 
 
 def described(job: Mapping[str, Any]) -> str:
@@ -189,6 +199,7 @@ def summary(job: Mapping[str, Any], files: list[Path], *, emulated: bool) -> str
             f"By         {job['vendor']}{' (emulated on this machine)' if emulated else ''}, {voice}",
             f"Length     {int(seconds // 60)} min {seconds % 60:.1f} s",
             f"{'Would cost' if emulated else 'Cost':<10} {cost(job['cost'])}",
+            f"New        {job['rendered']['summary']}; the rest was there already",
             *(f"{'Files' if not number else '':<10} {path}" for number, path in enumerate(files)),
         ]
     )

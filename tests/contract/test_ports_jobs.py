@@ -69,6 +69,19 @@ def a_full_job() -> Job:
 # --- Jobs ------------------------------------------------------------------------------------
 
 
+def test_when_the_first_and_the_last_segment_of_a_take_was_stored_is_kept(store: JobStore) -> None:
+    store.create(a_job(), [a_segment(), a_segment(index=1)])
+
+    store.count(TENANT, JOB_ID, stored=1, at=NOW + 5)
+    store.count(TENANT, JOB_ID, failed=1)
+    store.save_within([replace(a_segment(), rev=2)], change=0, limit=None, stored=1, at=NOW + 9)
+    counted = store.count(TENANT, JOB_ID, take=1, stored=1, at=NOW + 20)
+
+    first = store.progress(TENANT, JOB_ID)
+    assert (first.stored, first.first_at, first.last_at) == (2, NOW + 5, NOW + 9)
+    assert (counted.first_at, counted.last_at) == (NOW + 20, NOW + 20)
+
+
 def test_a_job_is_read_as_it_was_written(store: JobStore) -> None:
     job = a_full_job()
 

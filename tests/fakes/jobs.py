@@ -182,7 +182,14 @@ class FakeJobStore(Faulty):
                     self.put(segment)
 
     def save_within(
-        self, segments: Sequence[Segment], *, change: int, limit: int | None, stored: int = 0, calls: int = 0
+        self,
+        segments: Sequence[Segment],
+        *,
+        change: int,
+        limit: int | None,
+        stored: int = 0,
+        calls: int = 0,
+        at: int | None = None,
     ) -> None:
         with self._call("save_within"):
             for each in segments:
@@ -190,7 +197,7 @@ class FakeJobStore(Faulty):
             first = segments[0]
             self._commit(first.tenant, first.job_id, change, limit)
             self.put(*segments)
-            self._add(first.tenant, first.job_id, first.take, stored=stored, failed=0, calls=calls)
+            self._add(first.tenant, first.job_id, first.take, stored=stored, failed=0, calls=calls, at=at)
 
     def store_only(self, job: Job, segment: Segment, *, change: int = 0) -> None:
         with self._call("store_only"):
@@ -218,14 +225,29 @@ class FakeJobStore(Faulty):
             self.put(job)
 
     def count(
-        self, tenant: str, job_id: str, *, take: int = 0, stored: int = 0, failed: int = 0, calls: int = 0
+        self,
+        tenant: str,
+        job_id: str,
+        *,
+        take: int = 0,
+        stored: int = 0,
+        failed: int = 0,
+        calls: int = 0,
+        at: int | None = None,
     ) -> Progress:
         with self._call("count"):
-            return self._add(tenant, job_id, take, stored=stored, failed=failed, calls=calls)
+            return self._add(tenant, job_id, take, stored=stored, failed=failed, calls=calls, at=at)
 
-    def _add(self, tenant: str, job_id: str, take: int, *, stored: int, failed: int, calls: int) -> Progress:
+    def _add(
+        self, tenant: str, job_id: str, take: int, *, stored: int, failed: int, calls: int, at: int | None = None
+    ) -> Progress:
         old = self._progress.get((tenant, job_id, take), Progress())
-        self._progress[tenant, job_id, take] = Progress(stored=old.stored + stored, failed=old.failed + failed)
+        self._progress[tenant, job_id, take] = Progress(
+            stored=old.stored + stored,
+            failed=old.failed + failed,
+            first_at=at if old.first_at is None else old.first_at,
+            last_at=old.last_at if at is None else at,
+        )
         all_calls, committed = self._sums.get((tenant, job_id), (0, 0))
         self._sums[tenant, job_id] = (all_calls + calls, committed)
         return self._counted(tenant, job_id, take)

@@ -1,14 +1,16 @@
 """The demo speaks a file and says what came of it, in words for a newcomer."""
 
+import io
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from local.demo import cost, summary
+from local.demo import Progress, cost, summary
 from local.process import ROOT
 
 JOB = {
@@ -18,7 +20,56 @@ JOB = {
     "voice": None,
     "audio": {"duration_seconds": 65.04},
     "cost": {"vendor_calls": 1, "credits": None, "amount": None, "currency": "USD"},
+    "rendered": {"segments": 1, "of": 1, "summary": "1 of 1 segments, price unknown"},
 }
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def under_way(status: str, stored: int = 0, total: int | None = None, left: int | None = None) -> dict[str, Any]:
+    estimate = None if left is None else {"seconds_left": left}
+    return {"status": status, "segments": {"total": total, "stored": stored, "failed": 0}, "estimate": estimate}
+
+
+COURSE = [
+    under_way("accepted"),
+    *(under_way("synthesizing", stored, 40, 80 - 2 * stored if stored else None) for stored in range(41)),
+    under_way("assembling", 40, 40, 2),
+    under_way("completed", 40, 40),
+]
+
+
+def shown(out: io.StringIO) -> str:
+    progress = Progress(out)
+    for job in COURSE:
+        progress.show(job)
+        progress.show(job)
+    progress.end()
+    return out.getvalue()
+
+
+def test_on_a_terminal_progress_is_one_line_that_is_drawn_again() -> None:
+    drawn = shown(Terminal()).split("\r\033[K")
+
+    assert drawn[21] == f"[{'#' * 14}{'.' * 16}] synthesizing, 19 of 40 segments spoken, about 42 s left"
+    assert drawn[-1] == f"[{'#' * 30}] completed, 40 of 40 segments spoken\n"
+    assert "".join(drawn).count("\n") == 1
+
+
+def test_anywhere_else_progress_is_a_few_lines() -> None:
+    assert shown(io.StringIO()).splitlines() == [
+        "accepted",
+        "synthesizing, 0 of 40 segments spoken",
+        "synthesizing, 10 of 40 segments spoken, about 60 s left",
+        "synthesizing, 20 of 40 segments spoken, about 40 s left",
+        "synthesizing, 30 of 40 segments spoken, about 20 s left",
+        "synthesizing, 40 of 40 segments spoken, about 0 s left",
+        "assembling, 40 of 40 segments spoken, about 2 s left",
+        "completed, 40 of 40 segments spoken",
+    ]
 
 
 def run_demo(folder: Path, **env: str) -> subprocess.CompletedProcess[str]:

@@ -108,7 +108,7 @@ class Edge:
             self.store, self.texts, self.dispatcher, self.clock, self.settings, vendors, self.policies
         )
         self.post_job = PostJob(self.accept_job)
-        self.read_job = ReadJob(self.store, self.results)
+        self.read_job = ReadJob(self.store, self.results, self.clock)
         self.cancel_job = CancelJob(self.store, FinishJob(self.store, self.dispatcher, self.clock, self.settings))
         self.clean_up = CleanUp(self.store, self.texts, self.audio, self.results, self.clock)
         self.erase_job = EraseJob(self.store, self.cancel_job, self.clean_up, self.clock, self.settings)

@@ -23,6 +23,8 @@ RESOURCE: Mapping[str, Any] = {
     "format": None,
     "characters": None,
     "segments": {"total", "stored", "failed"},
+    "estimate": {"seconds_left"},
+    "rendered": {"segments", "of", "summary"},
     "source": {"type", "bucket", "key", "version_id"},
     "audio": {"url", "format", "bytes", "duration_seconds", "sha256"},
     "subtitles": {"vtt", "srt"},

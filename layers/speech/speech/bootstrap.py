@@ -208,7 +208,7 @@ class Services:
     def read_job(self) -> "ReadJob":
         from speech.usecases.read_job import ReadJob
 
-        return ReadJob(self.store, self.results)
+        return ReadJob(self.store, self.results, self.clock)
 
     @cached_property
     def post_job(self) -> "PostJob":

@@ -106,12 +106,15 @@ class Progress:
     """Counters beside the job row, so that parallel segments do not fight over it. A hint: rows decide.
 
     But for `committed`, which is exact: what a job with `max_cost` has reserved and spent, in millionths.
+    `first_at` and `last_at` are when the first and the last of the segments was stored, in epoch milliseconds.
     """
 
     stored: int = 0
     failed: int = 0
     calls: int = 0
     committed: int = 0
+    first_at: int | None = field(default=None, compare=False)
+    last_at: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,8 @@ class Job:
     and `segments_total` are those of the take in force. `why` is why it speaks, `choice` how the first one was
     found where that was left to us, `turns` are those who gave up before. `held`: the narrator in force has
     given up for this problem; nothing more is asked of it, and what comes next waits for its last calls.
+
+    `rendered` is, of a completed job, for how many of its segments a vendor was called; the others were there.
     """
 
     tenant: str
@@ -163,6 +168,7 @@ class Job:
     turns: tuple[Turn, ...] = ()
     held: dict[str, Any] | None = None
     erased_at: int | None = None
+    rendered: int | None = None
 
     @property
     def may_change_narrator(self) -> bool:
@@ -251,10 +257,18 @@ def lease_assembly(job: Job, *, token: str, now: int, lease_ms: int) -> Job:
     return replace(job, rev=job.rev + 1, lease_token=token, lease_until=until, due_at=min(until, job.deadline_at))
 
 
-def complete(job: Job, result: Result, *, cost: Cost, now: int) -> Job:
+def complete(job: Job, result: Result, *, cost: Cost, now: int, rendered: int | None = None) -> Job:
     """assembling → completed: the audio was checked and lies in the audio bucket."""
     return _moved(
-        job, JobStatus.COMPLETED, now, result=result, cost=cost, due_at=None, lease_token=None, lease_until=None
+        job,
+        JobStatus.COMPLETED,
+        now,
+        result=result,
+        cost=cost,
+        rendered=rendered,
+        due_at=None,
+        lease_token=None,
+        lease_until=None,
     )
 
 
@@ -307,6 +321,14 @@ def cost_of(segments: Iterable[Segment]) -> Cost:
     known = billed or meant
     total = sum(map(millionths, billed))
     return Cost(vendor_calls=calls, credits=credits, amount=dollars(total) if known and None not in known else None)
+
+
+def rendered(segments: Iterable[Segment]) -> int:
+    """For how many of these segments this job bought a call, as far as anyone knows; the audio of the rest was there.
+
+    From the attempts, which are written before a call is made and stay whatever dies.
+    """
+    return sum(any(attempt.may_be_billed for attempt in segment.attempts) for segment in segments)
 
 
 def _sum(*parts: float | None) -> float | None:

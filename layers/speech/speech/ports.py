@@ -170,12 +170,19 @@ class JobStore(Protocol):
         ...
 
     def save_within(
-        self, segments: Sequence[Segment], *, change: int, limit: int | None, stored: int = 0, calls: int = 0
+        self,
+        segments: Sequence[Segment],
+        *,
+        change: int,
+        limit: int | None,
+        stored: int = 0,
+        calls: int = 0,
+        at: int | None = None,
     ) -> None:
         """As `save_segment` for up to 90 segments of a job, and add to its counters, in one transaction.
 
         `change` is what the job's budget has then committed more, or less. Raises OverBudget when that would
-        be above `limit`; then nothing is written.
+        be above `limit`; then nothing is written. `at` as in `count`.
         """
         ...
 
@@ -197,9 +204,20 @@ class JobStore(Protocol):
         ...
 
     def count(
-        self, tenant: str, job_id: str, *, take: int = 0, stored: int = 0, failed: int = 0, calls: int = 0
+        self,
+        tenant: str,
+        job_id: str,
+        *,
+        take: int = 0,
+        stored: int = 0,
+        failed: int = 0,
+        calls: int = 0,
+        at: int | None = None,
     ) -> Progress:
-        """Add to the counters and return them. Each take has its own; calls and budget are those of the job."""
+        """Add to the counters and return them. Each take has its own; calls and budget are those of the job.
+
+        `at` is when what is counted was stored: the first and the last such moment of a take are kept.
+        """
         ...
 
     def delivery(self, tenant: str, job_id: str) -> Delivery | None: ...

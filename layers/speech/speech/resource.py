@@ -16,7 +16,9 @@ class Links:
     srt: str
 
 
-def job_resource(job: Job, progress: Progress, links: Links | None = None) -> dict[str, Any]:
+def job_resource(
+    job: Job, progress: Progress, links: Links | None = None, *, seconds_left: int | None = None
+) -> dict[str, Any]:
     """The job resource of the API. Without links (manifest, events) the addresses are null."""
     spec, result = job.spec, job.result
     cost = job.cost or Cost(vendor_calls=progress.calls)
@@ -29,6 +31,8 @@ def job_resource(job: Job, progress: Progress, links: Links | None = None) -> di
         "format": spec.format if spec else None,
         "characters": job.characters,
         "segments": _segments(job, progress),
+        "estimate": {"seconds_left": seconds_left} if seconds_left is not None else None,
+        "rendered": _rendered(job),
         "source": {
             "type": job.source.type,
             "bucket": job.source.bucket,
@@ -55,6 +59,23 @@ def job_resource(job: Job, progress: Progress, links: Links | None = None) -> di
     }
 
 
+def rendered_in_words(job: Job) -> str | None:
+    """What a completed job had to buy: `3 of 412 segments, $0.02`."""
+    if job.rendered is None:
+        return None
+    cost = job.cost or Cost()
+    if cost.amount is not None:
+        price = in_dollars(cost.amount)
+    else:
+        price = "price unknown" if cost.vendor_calls else "nothing bought"
+    return f"{job.rendered} of {job.segments_total} segments, {price}"
+
+
+def in_dollars(amount: float) -> str:
+    """To the cent; what is less than one, but not nothing, to a millionth."""
+    return f"${amount:.2f}" if amount >= 0.01 or not amount else f"${amount:.6f}".rstrip("0")
+
+
 def cost_resource(cost: Cost) -> dict[str, Any]:
     return {
         "currency": cost.currency,
@@ -68,6 +89,12 @@ def timestamp(milliseconds: int) -> str:
     """Epoch milliseconds as ISO 8601 in UTC, to the millisecond."""
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds % 1000:03d}Z"
+
+
+def _rendered(job: Job) -> dict[str, Any] | None:
+    if job.rendered is None:
+        return None
+    return {"segments": job.rendered, "of": job.segments_total, "summary": rendered_in_words(job)}
 
 
 def _segments(job: Job, progress: Progress) -> dict[str, int | None]:

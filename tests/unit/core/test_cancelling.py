@@ -202,7 +202,7 @@ def test_i11_a_worker_that_read_the_job_before_it_was_cancelled_claims_nothing_a
 def test_f6_a_call_that_began_while_the_job_was_being_cancelled_is_shown_in_its_cost() -> None:
     world = World()
     job = world.a_synthesizing_job(SENTENCE)
-    finish, read = world.store.finish, ReadJob(world.store, world.results)
+    finish, read = world.store.finish, ReadJob(world.store, world.results, world.clock)
 
     # A claim between the two writes; its worker dies, so that only the sweep ever writes down what became of it.
     def claimed_just_before(*rows: Any, **named: Any) -> None:
@@ -226,7 +226,7 @@ def test_what_a_job_cost_is_known_for_longer_than_its_segments_are() -> None:
     world.run()
     world.store.segments = lambda *_: iter(())  # type: ignore[method-assign]  # they have expired
 
-    shown = ReadJob(world.store, world.results).resource(world.job())
+    shown = ReadJob(world.store, world.results, world.clock).resource(world.job())
 
     assert shown["status"] == "failed"
     assert shown["cost"]["vendor_calls"] == 1

@@ -26,6 +26,8 @@ RESOURCE_KEYS = {
     "format",
     "characters",
     "segments",
+    "estimate",
+    "rendered",
     "source",
     "audio",
     "subtitles",

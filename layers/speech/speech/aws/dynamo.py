@@ -245,12 +245,19 @@ class DynamoJobStore:
             self._put_what_can_be([self._put(each, write_id, _follows(each.rev)) for each in some])
 
     def save_within(
-        self, segments: Sequence[Segment], *, change: int, limit: int | None, stored: int = 0, calls: int = 0
+        self,
+        segments: Sequence[Segment],
+        *,
+        change: int,
+        limit: int | None,
+        stored: int = 0,
+        calls: int = 0,
+        at: int | None = None,
     ) -> None:
         write_id = _new_write_id()
         first = segments[0]
         counters = self._counters(
-            first.tenant, first.job_id, first.take, stored=stored, calls=calls, committed=change, limit=limit
+            first.tenant, first.job_id, first.take, stored=stored, calls=calls, at=at, committed=change, limit=limit
         )
         self._transact([self._put(each, write_id, _follows(each.rev)) for each in segments], write_id, counters)
 
@@ -276,11 +283,19 @@ class DynamoJobStore:
         self._transact([self._put(job, write_id, _follows(job.rev))], write_id, counters)
 
     def count(
-        self, tenant: str, job_id: str, *, take: int = 0, stored: int = 0, failed: int = 0, calls: int = 0
+        self,
+        tenant: str,
+        job_id: str,
+        *,
+        take: int = 0,
+        stored: int = 0,
+        failed: int = 0,
+        calls: int = 0,
+        at: int | None = None,
     ) -> Progress:
         with translated():
             row = self._client.update_item(
-                **self._counters(tenant, job_id, take, stored=stored, failed=failed, calls=calls),
+                **self._counters(tenant, job_id, take, stored=stored, failed=failed, calls=calls, at=at),
                 ReturnValues="ALL_NEW",
             )["Attributes"]
         return _progress(row, take)
@@ -433,6 +448,7 @@ class DynamoJobStore:
         stored: int = 0,
         failed: int = 0,
         calls: int = 0,
+        at: int | None = None,
         committed: int | None = None,
         limit: int | None = None,
     ) -> dict[str, Any]:
@@ -449,6 +465,12 @@ class DynamoJobStore:
             "ExpressionAttributeNames": {f"#{name}": name for name in added},
             "ExpressionAttributeValues": {":expires": self._expires(None), **values},
         }
+        if at is not None:
+            first, last = _of_take("first_at", take), _of_take("last_at", take)
+            update["UpdateExpression"] = f"SET {first} = if_not_exists({first}, :at), {last} = :at," + update[
+                "UpdateExpression"
+            ].removeprefix("SET")
+            update["ExpressionAttributeValues"][":at"] = {"N": str(at)}
         if committed is not None and limit is not None:
             absent = "attribute_not_exists(#committed) OR " if committed <= limit else ""
             update["ConditionExpression"] = f"{absent}#committed <= :room"
@@ -674,7 +696,8 @@ def _of_take(counter: str, take: int) -> str:
 
 
 def _progress(row: Mapping[str, Any], take: int) -> Progress:
-    own = {name: row[_of_take(name, take)] for name in ("stored", "failed") if _of_take(name, take) in row}
+    names = ("stored", "failed", "first_at", "last_at")
+    own = {name: row[_of_take(name, take)] for name in names if _of_take(name, take) in row}
     return decode(Progress, {name: row[name] for name in ("calls", "committed") if name in row} | own)
 
 

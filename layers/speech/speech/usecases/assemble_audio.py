@@ -166,7 +166,7 @@ class AssembleAudioUseCase:
             sha256=joined.sha256,
             versions=dict(publication.versions),
         )
-        completed = jobs.complete(lease.job, result, cost=cost, now=self.clock.now())
+        completed = jobs.complete(lease.job, result, cost=cost, now=self.clock.now(), rendered=jobs.rendered(rows))
         manifest = manifest_of(completed, rows, earlier, spoken, joined.sample_rate, text)
         publication.put_bytes(
             "manifest.json", json.dumps(manifest, ensure_ascii=False, indent=2).encode(), "application/json"

@@ -11,6 +11,7 @@ from speech.messages import AssembleAudio, DeliverEvent
 from speech.observability import count, logger
 from speech.ports import Cleanup, Clock, Delivery, Dispatcher, JobStore
 from speech.prices import committed
+from speech.resource import rendered_in_words
 from speech.results import result_keys
 from speech.segments import Segment, SegmentStatus
 from speech.settings import Settings
@@ -69,13 +70,13 @@ class FinishJob:
             else:
                 self._assemble(begun)
                 return
-        tenant, job_id, take, calls = after.tenant, after.job_id, after.take, after.calls
+        tenant, job_id, take, calls, now = after.tenant, after.job_id, after.take, after.calls, self.clock.now()
         if change:
-            self.store.save_within([after], change=change, limit=None, stored=1, calls=calls)
+            self.store.save_within([after], change=change, limit=None, stored=1, calls=calls, at=now)
             progress = self.store.progress(tenant, job_id, take)
         else:
             self.store.save_segment(after)
-            progress = self.store.count(tenant, job_id, take=take, stored=1, calls=calls)
+            progress = self.store.count(tenant, job_id, take=take, stored=1, calls=calls, at=now)
         if job.segments_total is not None and progress.stored >= job.segments_total:
             self.assemble_when_ready(job)
 
@@ -183,6 +184,7 @@ class FinishJob:
                 "vendor": job.spec.vendor if job.spec else None,
                 "characters": job.characters,
                 "vendor_calls": job.cost.vendor_calls if job.cost else None,
+                "rendered": rendered_in_words(job),
             },
         )
         self.dispatcher.deliver(DeliverEvent(tenant=job.tenant, job_id=job.id))

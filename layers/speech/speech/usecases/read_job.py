@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from speech.errors import CorruptRow, FieldError, InvalidRequest, JobNotFound
+from speech.estimate import seconds_left
 from speech.ids import derived_job_id, is_job_id
 from speech.jobs import Job, JobStatus, Progress, Result, cost_of
-from speech.ports import JobStore, ResultStore
+from speech.ports import Clock, JobStore, ResultStore
 from speech.resource import Links, job_resource
 from speech.usecases.accept_job import API, MESSAGE
 
@@ -16,6 +17,7 @@ from speech.usecases.accept_job import API, MESSAGE
 class ReadJob:
     store: JobStore
     results: ResultStore
+    clock: Clock
 
     def by_id(self, tenant: str, job_id: str) -> Job:
         """Raises JobNotFound; also for the jobs of other tenants, which nobody is to know about."""
@@ -39,7 +41,8 @@ class ReadJob:
         progress = self.store.progress(job.tenant, job.id, job.take) if counted else Progress()
         if counted and job.is_terminal and job.segments_total:
             job = self._counted(job)
-        return job_resource(job, progress, self._links(job, job.result) if job.result else None)
+        left = seconds_left(job, progress, self.clock.now())
+        return job_resource(job, progress, self._links(job, job.result) if job.result else None, seconds_left=left)
 
     def _counted(self, job: Job) -> Job:
         """Calls may begin while a job fails or is cancelled, and end after it: its row has what was known then."""

@@ -1,0 +1,106 @@
+"""How long a job will still take: from its own pace, within a factor of two, or nothing at all."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from speech.estimate import seconds_left
+from speech.jobs import Job, JobStatus, Progress
+from tests.fakes import NOW, a_job, a_spec
+
+TOTAL = 400
+
+
+def a_job_of(segments: int = TOTAL, **changes: Any) -> Job:
+    job = a_job(
+        status=JobStatus.SYNTHESIZING,
+        created_at=NOW,
+        updated_at=NOW,
+        characters=segments * 500,
+        segments_total=segments,
+        spec=a_spec(format="wav"),
+    )
+    return replace(job, **changes)
+
+
+def at(seconds: float) -> int:
+    return NOW + round(seconds * 1000)
+
+
+def stored_by(now: float, moments: list[float]) -> Progress:
+    """The counters as they are at that moment, if segments are stored at these."""
+    past = [each for each in moments if each <= now]
+    return Progress(stored=len(past), first_at=at(past[0]), last_at=at(past[-1])) if past else Progress()
+
+
+STEADY = {
+    "one after another": [3.0 + 2.0 * each for each in range(TOTAL)],
+    "ten at a time": [20.0 * (1 + each // 10) for each in range(TOTAL)],
+    "slowly, one a minute": [5.0 + 60.0 * each for each in range(TOTAL)],
+    "after half an hour without the vendor": [1_800 + 2.0 * each for each in range(TOTAL)],
+    "two fast ones, then one": [2.0 * each - each % 3 * 0.9 + 3 for each in range(TOTAL)],
+}
+
+
+@pytest.mark.parametrize("moments", STEADY.values(), ids=STEADY.keys())
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.75, 0.9])
+def test_while_it_goes_on_as_it_did_the_estimate_is_within_a_factor_of_two(moments: list[float], share: float) -> None:
+    job = a_job_of()
+    begun, end = moments[0], moments[-1]
+    now = begun + share * (end - begun)
+
+    estimate = seconds_left(job, stored_by(now, moments), at(now))
+
+    assert estimate is not None
+    assert (end - now) / 2 <= estimate <= 2 * (end - now)
+
+
+def test_nothing_is_said_before_the_first_segment_is_there() -> None:
+    assert seconds_left(a_job_of(), Progress(), at(5)) is None
+    assert seconds_left(a_job_of(status=JobStatus.ACCEPTED), Progress(), at(0)) is None
+    assert seconds_left(a_job_of(segments_total=None), Progress(), at(5)) is None
+
+
+def test_nothing_is_said_once_nothing_moves_any_more() -> None:
+    moments = STEADY["one after another"][:100]
+    progress = stored_by(1_000, moments)
+
+    estimates = [seconds_left(a_job_of(), progress, at(moments[-1] + quiet)) for quiet in (10, 69, 75, 600, 36_000)]
+
+    assert None not in estimates[:2]
+    assert estimates[2:] == [None, None, None]
+
+
+def test_nothing_is_said_while_a_narrator_is_being_replaced() -> None:
+    moments = STEADY["one after another"]
+
+    assert seconds_left(a_job_of(held={"code": "vendor-gone"}), stored_by(50, moments), at(50)) is None
+
+
+def test_an_edit_does_not_promise_that_the_last_calls_take_no_time() -> None:
+    """Of 400 segments 397 were there within two seconds; the other three are being spoken."""
+    progress = Progress(stored=397, first_at=at(0.5), last_at=at(2))
+
+    job = a_job_of(characters=3_000)
+
+    assert seconds_left(job, progress, at(12)) in range(10, 15)
+    assert (seconds_left(job, progress, at(32)) or 0) >= 30
+
+
+@pytest.mark.parametrize("status", [JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED])
+def test_what_has_ended_takes_no_more_time(status: JobStatus) -> None:
+    assert seconds_left(a_job_of(status=status), stored_by(900, STEADY["one after another"]), at(900)) is None
+
+
+def test_joining_is_reckoned_by_the_length_of_the_text_and_is_never_below_a_second() -> None:
+    job = a_job_of(status=JobStatus.ASSEMBLING, characters=1_000_000, spec=a_spec(format="mp3"), updated_at=at(0))
+
+    estimates = [seconds_left(job, Progress(stored=TOTAL), at(seconds)) for seconds in (0, 200, 445, 460, 3_600)]
+
+    first, second, *_ = estimates
+    assert first is not None
+    assert second is not None
+    assert first - second == 200
+    assert all(each is None or each >= 1 for each in estimates)
+    assert estimates[-1] is None
