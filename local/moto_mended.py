@@ -4,7 +4,8 @@
   twice for a multipart upload. Here they leave when the request is done, one for each version.
 - A DynamoDB transaction copied the whole table for each of its items and, when it failed, put the copy back over
   whatever others had written meanwhile. Here it remembers the rows it touches, and puts those back; DynamoDB
-  requests run one at a time, as moto's tables are not made for threads.
+  requests run one at a time, as moto's tables are not made for threads. For every value that it gave out it looked
+  for each type that a value may have, under each name that a Python object might use for it.
 - The end of a multipart upload did not know If-Match, nor an upload that is not there.
 - Deleting a message from a queue lost one that arrived at that moment, and two receivers could get the same
   message. Here both hold the queue's lock. Each message's age was worked out with calendars, several times a call.
@@ -15,10 +16,12 @@ import functools
 import itertools
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 from urllib.parse import quote_plus
 
+from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb import models as dynamodb
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
@@ -34,6 +37,7 @@ _post = S3Response._key_response_post
 _transact = dynamodb.DynamoDBBackend.transact_write_items
 _delete_message = sqs.Queue.delete_message
 _receive_message = sqs.SQSBackend.receive_message
+_serialize_structure = BaseJSONSerializer._serialize_type_structure
 
 _pending = threading.local()
 _sequence = itertools.count(time.time_ns())
@@ -43,10 +47,9 @@ _one_at_a_time = threading.Lock()
 def mend() -> None:
     """Put our versions in moto's places, for this process."""
     notifications._get_s3_event = _s3_event
-    setattr(S3Response, "_key_response_post", complete_on_condition)  # noqa: B010 - no method to mypy
     notifications._send_sqs_message = _send_later
-    vars(dynamodb)["copy"] = _Copy()
-    setattr(dynamodb.DynamoDBBackend, "transact_write_items", _transact_rows)  # noqa: B010 - no method to mypy
+    for owner, name, ours in ANYWHERE:
+        setattr(owner, name, ours)
     setattr(sqs.Queue, "delete_message", _delete_alone)  # noqa: B010 - no method to mypy
     setattr(sqs.SQSBackend, "receive_message", _receive_alone)  # noqa: B010 - no method to mypy
     vars(sqs)["unix_time_millis"] = lambda: time.time() * 1000
@@ -114,7 +117,7 @@ def _transact_rows(self: dynamodb.DynamoDBBackend, transact_items: list[dict[str
     before = [row for each in transact_items for op in each.values() for row in _row(self.tables, op)]
     try:
         _transact(self, transact_items)
-    except Exception:
+    except Exception:  # whatever it was: nothing of the transaction stays, and the error goes on
         for table, hash_key, range_key, item in before:
             rows: Any = table.items if range_key is None else table.items[hash_key]
             key = hash_key if range_key is None else range_key
@@ -147,6 +150,16 @@ class _Copy:
         return thing if isinstance(thing, Table) else copy.deepcopy(thing)
 
 
+def _structure(self: BaseJSONSerializer, serialized: Any, value: Any, shape: Any, key: str) -> None:
+    if shape.name != "AttributeValue" or not isinstance(value, dict):
+        _serialize_structure(self, serialized, value, shape, key)
+        return
+    ours: dict[str, Any] = {}
+    serialized[self.get_serialized_name(shape, key)] = ours
+    for kind, content in value.items():  # one: the value's type
+        self._serialize(ours, content, shape.members[kind], kind)
+
+
 # --- SQS ---
 
 
@@ -158,3 +171,14 @@ def _delete_alone(self: sqs.Queue, receipt_handle: str) -> None:
 def _receive_alone(self: sqs.SQSBackend, queue_name: str, *args: Any, **kwargs: Any) -> list[sqs.Message]:
     with self.get_queue(queue_name)._messages_lock:  # a condition: who waits for messages lets go of it
         return _receive_message(self, queue_name, *args, **kwargs)
+
+
+# --- Also where moto is no server ---
+
+ANYWHERE: Sequence[tuple[object, str, object]] = (
+    (S3Response, "_key_response_post", complete_on_condition),
+    (dynamodb, "copy", _Copy()),
+    (dynamodb.DynamoDBBackend, "transact_write_items", _transact_rows),
+    (BaseJSONSerializer, "_serialize_type_structure", _structure),
+)
+"""What the tests mend too, for the moto in their own process: the owner, the attribute's name, and ours."""

@@ -3,10 +3,12 @@
 import threading
 import time
 import uuid
+from decimal import Decimal
 from typing import Any
 
 import boto3
 import pytest
+from boto3.dynamodb.types import Binary
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -88,6 +90,24 @@ def test_a_transaction_costs_the_same_in_a_large_table(table: Any) -> None:
     # Copying 1,500 rows a hundred times takes more than a minute.
     assert time.monotonic() - started < 10
     assert value(table, "new-99") == 99
+
+
+def test_values_of_every_type_come_back_as_they_were(table: Any) -> None:
+    kinds = {
+        "text": "a",
+        "number": Decimal("1.5"),
+        "bytes": Binary(b"\x00\xff"),
+        "truth": False,
+        "nothing": None,
+        "list": ["", {"deeper": [Decimal(0), None]}],
+        "map": {"empty": {}, "S": "a name that is also a type's", "s": []},
+        "texts": {"a", "b"},
+        "numbers": {Decimal(1), Decimal(2)},
+    }
+
+    table.put_item(Item={"pk": "p", "sk": "kinds", **kinds})
+
+    assert table.get_item(Key={"pk": "p", "sk": "kinds"})["Item"] == {"pk": "p", "sk": "kinds", **kinds}
 
 
 def test_of_racing_conditional_writes_one_wins(table: Any) -> None:

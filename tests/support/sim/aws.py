@@ -3,23 +3,15 @@
 Every call is a point of the machine, and can fail before or after its effect in the ways that AWS fails.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from botocore.awsrequest import AWSResponse
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 from moto import backends as moto_backends
-from moto import mock_aws
-from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
-from moto.core.request import normalize_request
-from moto.dynamodb import models as dynamodb_models
-from werkzeug.exceptions import HTTPException
 
-from local import moto_mended
 from local.template import ACCOUNT, REGION, Template
 from speech.aws.clients import Clients
 from tests.support.sim.chance import Fault
@@ -217,37 +209,6 @@ class Moto:
         for by_range in self._tables[table].items.values():
             for item in by_range.values():
                 yield {name: value.to_regular_json() for name, value in item.attrs.items()}
-
-
-@contextmanager
-def in_this_process() -> Iterator[Clients]:
-    """The product's own clients on an empty moto that is asked by the shortest way."""
-    routes: dict[str, list[tuple[re.Pattern[str], Any]]] = {}
-
-    def answer(_: BotocoreStubber, event_name: str, request: Any, **_facts: Any) -> AWSResponse | None:
-        service = event_name.split(".")[1]
-        if service not in routes:
-            backends = get_backend(service)[ACCOUNT]
-            urls = backends["aws" if service == "s3" else REGION].urls
-            routes[service] = [(re.compile(pattern), method) for pattern, method in urls.items()]
-        address = request.url.partition("?")[0]
-        method = next(method for pattern, method in routes[service] if pattern.match(address))
-        asked = normalize_request(request)
-        try:
-            status, headers, body = method(asked, asked.raw_url, asked.headers)
-        except HTTPException as error:
-            status, headers, body = error.code, error.get_headers(), error.get_body()
-        return AWSResponse(request.url, status, headers, MockRawResponse(body))
-
-    with mock_aws(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BotocoreStubber, "__call__", answer)
-        # moto copies the whole table for each row of a transaction; the laptop cloud knows better.
-        patch.setattr(dynamodb_models, "copy", moto_mended._Copy())
-        patch.setattr(dynamodb_models.DynamoDBBackend, "transact_write_items", moto_mended._transact_rows)
-        patch.setenv("AWS_DEFAULT_REGION", REGION)
-        patch.delenv("AWS_ENDPOINT_URL", raising=False)
-        patch.delenv("AWS_PROFILE", raising=False)
-        yield Clients()
 
 
 @contextmanager

@@ -20,8 +20,9 @@ from local.stack import vendor_keys
 from speech import observability
 from speech.apikeys import new_key
 from speech.vendors import base as vendors_base
+from tests.fakes.aws import in_process_aws
 from tests.support.edge import ROOT
-from tests.support.sim.aws import Cloud, Moto, in_this_process, through
+from tests.support.sim.aws import Cloud, Moto, through
 from tests.support.sim.clock import VirtualClock
 from tests.support.sim.functions import Modules
 from tests.support.sim.network import Network
@@ -113,7 +114,7 @@ class _Stream:
 def laboratory() -> Iterator[Laboratory]:
     """A place for worlds, one after the other. Outside of it nothing is as in here."""
     with ExitStack() as stack:
-        clients = stack.enter_context(in_this_process())
+        clients = stack.enter_context(in_process_aws(template.REGION))
         lab = Laboratory()
         lab.clients = clients
         lab.moto = Moto(clients, lab.template)
