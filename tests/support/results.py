@@ -28,6 +28,7 @@ RESOURCE: Mapping[str, Any] = {
     "source": {"type", "bucket", "key", "version_id"},
     "audio": {"url", "format", "bytes", "duration_seconds", "sha256"},
     "subtitles": {"vtt", "srt"},
+    "chapters": None,
     "problem": None,
     "cost": {"currency", "amount", "credits", "vendor_calls"},
     "request_id": None,

@@ -60,6 +60,15 @@ class Spec:
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """What the finished file is to say about itself, as far as the sender said it. Changes no sound."""
+
+    title: str | None = None
+    author: str | None = None
+    date: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Narrator:
     """A voice that may speak the whole text, and what its vendor asked when the job was taken."""
 
@@ -91,7 +100,10 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The joined audio at rest. `key` is in the audio bucket, without suffix; versions pin re-drops."""
+    """The joined audio at rest. `key` is in the audio bucket, without suffix; versions pin re-drops.
+
+    `chapters` is how many the file has; with any, a list of them lies beside it.
+    """
 
     key: str
     format: str
@@ -99,6 +111,7 @@ class Result:
     duration_seconds: float
     sha256: str
     versions: Mapping[str, str] = field(default_factory=dict)
+    chapters: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +182,7 @@ class Job:
     held: dict[str, Any] | None = None
     erased_at: int | None = None
     rendered: int | None = None
+    about: About | None = None
 
     @property
     def may_change_narrator(self) -> bool:

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import date as calendar_date
 from enum import StrEnum
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
@@ -25,6 +27,7 @@ MAX_METADATA_ENTRIES = 50
 MAX_METADATA_KEY = 128
 MAX_METADATA_VALUE = 1_024
 MAX_METADATA_BYTES = 8_192
+MAX_TITLE = 500
 MAX_COST = 1_000_000.0
 """US dollars. More is a slip of the hand."""
 
@@ -38,6 +41,7 @@ _LANGUAGE = re.compile(
 MAX_LANGUAGE = 64
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_DATE = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?", re.ASCII)
 
 
 class Way(StrEnum):
@@ -72,6 +76,13 @@ def _printable(value: str) -> str:
     if _CONTROL.search(value) or not value.strip():
         raise ValueError("must be printable text without control characters")
     return value
+
+
+def _date(value: str) -> str:
+    with suppress(ValueError):
+        if _DATE.fullmatch(value) and calendar_date.fromisoformat(value + "-01-01"[len(value) - 4 :]):
+            return value
+    raise ValueError("must be a day, a month or a year, such as `2026-11-20`, `2026-11` or `2026`")
 
 
 def _metadata(value: dict[str, str]) -> dict[str, str]:
@@ -114,6 +125,7 @@ def is_request_id(value: str) -> bool:
 
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_printable)]
+Title = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TITLE), AfterValidator(_printable)]
 RequestId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_REQUEST_ID), AfterValidator(_printable)]
 
 
@@ -130,6 +142,9 @@ class JobRequest(BaseModel):
     language: Annotated[str, AfterValidator(_language)] | None = None
     format: Annotated[str, AfterValidator(_format)] | None = None
     sample_rate: Annotated[int, Field(ge=MIN_SAMPLE_RATE, le=MAX_SAMPLE_RATE)] | None = None
+    title: Title | None = None
+    author: Title | None = None
+    date: Annotated[str, AfterValidator(_date)] | None = None
     speed: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None
     metadata: Annotated[dict[str, str], AfterValidator(_metadata)] | None = None
     webhook_url: Annotated[str, AfterValidator(_webhook_url)] | None = None
@@ -172,7 +187,7 @@ _NOT_HERE: Mapping[Way, Mapping[str, str]] = {
 OPTIONS = tuple(name for name in JobRequest.model_fields if name not in _NOT_HERE[Way.UPLOAD])
 """The options of a drop."""
 
-STRINGS = frozenset({"vendor", "voice", "language", "format", "webhook_url"})
+STRINGS = frozenset({"vendor", "voice", "language", "format", "title", "author", "date", "webhook_url"})
 """Options whose value is a string, and so is never read as JSON."""
 
 

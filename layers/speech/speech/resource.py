@@ -14,6 +14,7 @@ class Links:
     audio: str
     vtt: str
     srt: str
+    chapters: str | None = None
 
 
 def job_resource(
@@ -49,6 +50,7 @@ def job_resource(
         if result
         else None,
         "subtitles": {"vtt": links.vtt, "srt": links.srt} if links else None,
+        "chapters": links.chapters if links else None,
         "problem": job.problem,
         "cost": cost_resource(cost),
         "request_id": job.request_id,

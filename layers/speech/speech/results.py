@@ -8,6 +8,9 @@ from speech.ports import JobStore
 LONGEST_KEY_BYTES = 1_000
 """S3 keys end at 1,024 bytes; longer input keys leave no room for a suffix."""
 
+CHAPTERS = "chapters.json"
+"""What the list of chapters is called, where there are any."""
+
 
 def upload_base(key: str) -> str:
     """The base of a drop's results: its own key, or a hash of it where a suffix would not fit."""
@@ -26,7 +29,7 @@ def result_base(job: Job) -> str:
 
 def keys_under(base: str, job: Job) -> tuple[str, ...]:
     """The keys of a job's results under a base."""
-    suffixes = (job.spec.format, "vtt", "srt", "manifest.json") if job.spec else ()
+    suffixes = (job.spec.format, "vtt", "srt", CHAPTERS, "manifest.json") if job.spec else ()
     return tuple(f"{base}.{suffix}" for suffix in suffixes)
 
 

@@ -35,6 +35,7 @@ RESOURCE_KEYS = {
     "cost",
     "request_id",
     "retry_of",
+    "chapters",
     "metadata",
     "created_at",
     "updated_at",

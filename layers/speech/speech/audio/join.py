@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speech.audio import mp3, ogg
+from speech.audio import mp3, tagging
 from speech.audio.decode import blocks, opened
 from speech.audio.lame import Mp3File
 from speech.audio.pauses import Pause, PauseFinder
 from speech.audio.recognise import recognise
+from speech.audio.tags import Chapter, Tags
 from speech.errors import ProcessingFailed, UnusableAudio
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class JoinedAudio:
     sha256: str
     spans: list[tuple[int, int]]
     pauses: list[list[Pause]] = field(default_factory=list)
+    chapters: list[Chapter] = field(default_factory=list)
 
 
 def output_rate(format: str, wanted: int) -> int:
@@ -78,6 +80,7 @@ def join(
     format: str,
     sample_rate: int | None,
     path: Path,
+    tags: Tags | None = None,
     progress: Callable[[], None] | None = None,
 ) -> JoinedAudio:
     """Write the parts, one after another without a gap, to `path` as one mono file; the same parts make the same bytes.
@@ -85,7 +88,8 @@ def join(
     Without a `sample_rate` the first part's is taken; either is raised to what the format can carry.
     A part that ends n frames into a row of parts of one rate ends n·out/in frames, rounded half up,
     into the row's output: every edge is exact to half a frame however long the text, and audio that was cut
-    inside a sound continues through the joint. 16-bit mono at the output rate passes unchanged.
+    inside a sound continues through the joint. 16-bit mono at the output rate passes unchanged. `tags` and their
+    chapters are written into the file and change no sample.
 
     Memory does not grow with the length. `progress` is called after each part, and every few minutes of audio
     while the finished file is checked. `path` is removed on failure;
@@ -93,20 +97,22 @@ def join(
     """
     with ExitStack() as undo:
         undo.callback(path.unlink, missing_ok=True)
-        with closing(_Output(path, format, sample_rate)) as output:
+        with closing(_Output(path, format, sample_rate, tags)) as output:
             for part in parts:
                 output.add(part)
                 if progress:
                     progress()
             output.finish()
-        if format == "ogg":
-            ogg.settle(path)
         frames, rate = output.frames, output.rate
+        chapters = tags.chapters(output.spans) if tags else []
+        with _writing():
+            tagging.write(path, format, tags, chapters, rate)
         verify_file(path, format=format, frames=frames, sample_rate=rate, progress=progress)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         undo.pop_all()
-    return JoinedAudio(format, rate, frames, frames / rate, path.stat().st_size, digest, output.spans, output.pauses)
+    size = path.stat().st_size
+    return JoinedAudio(format, rate, frames, frames / rate, size, digest, output.spans, output.pauses, chapters)
 
 
 def verify_file(
@@ -128,8 +134,9 @@ def verify_file(
 class _Output:
     """The file being written, and the row of parts of one sample rate that is being resampled into it."""
 
-    def __init__(self, path: Path, format: str, wanted: int | None) -> None:
+    def __init__(self, path: Path, format: str, wanted: int | None, tags: Tags | None = None) -> None:
         self._path = path
+        self._tags = tags
         self._format = format
         self._wanted = wanted
         self._file: Any = None
@@ -137,6 +144,7 @@ class _Output:
         self.frames = 0
         self.spans: list[tuple[int, int]] = []
         self.pauses: list[list[Pause]] = []
+        self._room = 0
         self._row_rate = 0
         self._row_frames = 0
         self._row_start = 0
@@ -180,11 +188,14 @@ class _Output:
         import soundfile
 
         self.rate = output_rate(self._format, self._wanted or first_rate)
+        self._room = tagging.room(self._format, self._tags)
         with _writing():
             if self._format == "mp3":
-                self._file = Mp3File(self._path, self.rate)
+                self._file = Mp3File(self._path, self.rate, room=self._room)
             else:
                 self._file = soundfile.SoundFile(self._path, "w", self.rate, 1, **_ENCODINGS[self._format])
+            if self._format == "flac" and self._tags:
+                self._file.comment = "-" * self._room
 
     def _begin_row(self, rate: int) -> None:
         import soxr
@@ -215,7 +226,7 @@ class _Output:
         import numpy
 
         self.frames += len(samples)
-        if self._format == "wav" and 2 * self.frames + 44 > MAX_WAV_BYTES:
+        if self._format == "wav" and 2 * self.frames + 44 + self._room > MAX_WAV_BYTES:
             raise ProcessingFailed("The audio is too long for a WAV file; mp3, ogg and flac can hold it.")
         scaled = numpy.rint(samples * numpy.float32(32_768))
         with _writing():

@@ -21,9 +21,12 @@ _SEEK_POINTS = 400
 
 
 class Mp3File:
-    """Takes 16-bit mono samples, as soundfile.SoundFile does. Memory does not grow with what is written."""
+    """Takes 16-bit mono samples, as soundfile.SoundFile does. Memory does not grow with what is written.
 
-    def __init__(self, path: Path, sample_rate: int) -> None:
+    `room` is how many bytes stay free in front of it all, for an ID3 tag that is written later.
+    """
+
+    def __init__(self, path: Path, sample_rate: int, room: int = 0) -> None:
         import lameenc
 
         self._encoder = lameenc.Encoder()
@@ -37,7 +40,8 @@ class Mp3File:
         self._header = mpeg.mono_header(sample_rate)
         self._tag = mpeg.smallest_frame(self._header, 4 + self._header.side + 156)
         self._file = path.open("wb")
-        self._file.write(bytes(len(self._tag)))
+        self._room = room
+        self._file.write(bytes(room + len(self._tag)))
         self._samples = self._frames = self._bytes = self._crc = 0
         self._rest = b""
         self._seek: list[int] = []
@@ -52,7 +56,7 @@ class Mp3File:
         """Write what LAME still holds, then the tag."""
         try:
             self._take(self._encoder.flush())
-            self._file.seek(0)
+            self._file.seek(self._room)
             self._file.write(self._full_tag())
         finally:
             self._file.close()

@@ -1,17 +1,19 @@
 """Walks an Ogg file page by page to its last byte, and makes a finished file the same every time."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
+from typing import IO
 
 from speech.audio.layout import Layout, damaged, is_padding, leftover, several_files, truncated
 from speech.errors import UnusableAudio
 
 _PAGE = Struct("<4sBBqIIIB")
+_MOST_IN_A_PAGE = 255 * 255
 _LE32 = Struct("<I")
-_BEGINS, _ENDS = 2, 4
+_CONTINUES, _BEGINS, _ENDS = 1, 2, 4
 OPUS_CLOCK = 48_000
 """Opus counts in 48 kHz whatever rate it decodes to."""
 
@@ -93,16 +95,61 @@ def _identify(packet: bytes, flags: int) -> _Stream:
     raise UnusableAudio("unsupported-container", "The Ogg file holds a codec we do not read.")
 
 
-def settle(path: Path) -> None:
-    """Give the stream in a finished file the serial number 0 in place of a random one, so that the same
-    audio makes the same bytes. Reads and writes page by page.
+def settle(path: Path, comments: Callable[[bytes], bytes] | None = None) -> None:
+    """Give the stream in a finished Opus file the serial number 0 in place of a random one, so that the same
+    audio makes the same bytes, and other `comments`, which are made from the name of the encoder.
+
+    Goes through the file page by page and holds in memory only by how much it grows.
     """
     with path.open("r+b") as file:
-        while head := file.read(_PAGE.size):
-            page = bytearray(head)
-            page += file.read(page[-1])
-            page += file.read(sum(page[_PAGE.size :]))
-            page[14:18] = page[22:26] = bytes(4)
-            page[22:26] = _LE32.pack(checksum(bytes(page)))
-            file.seek(-len(page), 1)
-            file.write(page)
+        waiting, packet = bytearray(), b""
+        read = written = number = 0
+        while page := _page_at(file, read):
+            read += len(page)
+            is_header = number == 1 and comments is not None
+            if is_header:
+                packet += page[_PAGE.size + page[26] :]
+                if page[_PAGE.size + page[26] - 1] == 255:
+                    continue  # the packet goes on in the next page
+                made = list(_comment_pages(packet, comments)) if comments else []
+            else:
+                made = [page]
+            for each in made:
+                waiting += _sealed(each, number)
+                number += 1
+            # Never over what is still to be read.
+            ready = min(len(waiting), read - written)
+            file.seek(written)
+            file.write(waiting[:ready])
+            written += ready
+            del waiting[:ready]
+        file.seek(written)
+        file.write(waiting)
+        file.truncate()
+
+
+def _page_at(file: IO[bytes], at: int) -> bytearray:
+    file.seek(at)
+    page = bytearray(file.read(_PAGE.size))
+    if page:
+        page += file.read(page[26])
+        page += file.read(sum(page[_PAGE.size :]))
+    return page
+
+
+def _sealed(page: bytearray, number: int) -> bytearray:
+    page[14:26] = bytes(4) + _LE32.pack(number) + bytes(4)
+    page[22:26] = _LE32.pack(checksum(bytes(page)))
+    return page
+
+
+def _comment_pages(packet: bytes, comments: Callable[[bytes], bytes]) -> Iterator[bytearray]:
+    """Pages without number and checksum for the comments in place of those in `packet`."""
+    vendor = packet[12 : 12 + int.from_bytes(packet[8:12], "little")]
+    body = packet[:8] + comments(vendor)
+    for at in range(0, len(body) + 1, _MOST_IN_A_PAGE):
+        part = body[at : at + _MOST_IN_A_PAGE]
+        is_end = at + _MOST_IN_A_PAGE > len(body)
+        lacing = b"\xff" * (len(part) // 255) + (bytes((len(part) % 255,)) if is_end else b"")
+        position = 0 if is_end else -1
+        yield bytearray(_PAGE.pack(b"OggS", 0, _CONTINUES if at else 0, position, 0, 0, 0, len(lacing)) + lacing + part)

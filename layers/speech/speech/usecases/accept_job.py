@@ -25,7 +25,7 @@ from speech.errors import (
     TextTooLong,
 )
 from speech.ids import derived_job_id, new_job_id
-from speech.jobs import Cost, Job, JobStatus, Source, Spec
+from speech.jobs import About, Cost, Job, JobStatus, Source, Spec
 from speech.messages import DeliverEvent, StartSegment
 from speech.observability import count
 from speech.policy import require_in_service
@@ -244,6 +244,7 @@ class AcceptJob:
             fallback=cast.fallback,
             why=cast.why,
             choice=cast.choice,
+            about=_about(request),
         )
 
     def _segments(self, job: Job, spec: Spec, text: str) -> list[Segment]:
@@ -295,6 +296,11 @@ class AcceptJob:
     @staticmethod
     def _ms(seconds: float) -> int:
         return int(seconds * 1000)
+
+
+def _about(request: "JobRequest") -> About | None:
+    about = About(request.title, request.author, request.date)
+    return None if about == About() else about
 
 
 def _within_budget(job: Job, rows: Sequence[Segment]) -> int:

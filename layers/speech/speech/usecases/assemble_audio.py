@@ -16,7 +16,7 @@ from speech.manifest import manifest as manifest_of
 from speech.messages import AssembleAudio
 from speech.observability import count, logger
 from speech.ports import MAX_TEXT_BYTES, Clock, JobStore, ResultStore, SegmentStore, TextStore
-from speech.results import keys_under, result_keys
+from speech.results import CHAPTERS, keys_under, result_keys
 from speech.segments import Segment, SegmentStatus
 from speech.settings import Settings
 from speech.usecases.finish_job import FinishJob
@@ -103,6 +103,7 @@ class AssembleAudioUseCase:
 
     def _assemble(self, lease: _Lease, spec: Spec) -> None:
         from speech.audio.join import join
+        from speech.titles import chapter_list, tags_of
 
         every = list(self.store.segments(lease.job.tenant, lease.job.id))
         rows = sorted((row for row in every if row.take == lease.job.take), key=lambda row: row.start)
@@ -112,6 +113,8 @@ class AssembleAudioUseCase:
             # This assembly was begun between the two steps of a return to synthesis, and would never be done.
             self.store.save(jobs.resume_synthesis(lease.job, now=self.clock.now()))
             return
+        text = self._text(lease.job, rows)
+        tags = tags_of(lease.job, rows, text.decode())
         with tempfile.TemporaryDirectory(prefix="assemble-") as folder:
             path = Path(folder) / f"audio.{spec.format}"
             joined = join(
@@ -119,21 +122,26 @@ class AssembleAudioUseCase:
                 format=spec.format,
                 sample_rate=spec.sample_rate,
                 path=path,
+                tags=tags,
                 progress=lease.keep,
             )
-            text = self._text(lease.job, rows)
             spoken, cues = self._follow(lease.job, rows, joined, text)
+            chapters = chapter_list(tags, joined.chapters, joined.sample_rate)
             lease.keep()
             cost = jobs.cost_of(every)
             earlier = [row for row in every if row.take != lease.job.take]
             publication = Publication.begin(self.store, self.results, lease.job)
             try:
-                completed = self._publish(publication, lease, rows, earlier, joined, spoken, text, cues, path, cost)
+                completed = self._publish(
+                    publication, lease, rows, earlier, joined, spoken, text, cues, chapters, path, cost
+                )
             except Overtaken:
                 count("PublishingOvertaken")
                 self.finish.take_back(lease.job, keys_under(publication.base, lease.job))
                 publication = Publication.begin(self.store, self.results, lease.job)
-                completed = self._publish(publication, lease, rows, earlier, joined, spoken, text, cues, path, cost)
+                completed = self._publish(
+                    publication, lease, rows, earlier, joined, spoken, text, cues, chapters, path, cost
+                )
         self.finish.complete(completed)
 
     def _publish(
@@ -146,6 +154,7 @@ class AssembleAudioUseCase:
         spoken: list[tuple[float, float]],
         text: bytes,
         cues: list[Any],
+        chapters: bytes,
         path: Path,
         cost: Cost,
     ) -> Job:
@@ -156,6 +165,8 @@ class AssembleAudioUseCase:
         spec_format = path.suffix.removeprefix(".")
         publication.put_bytes("vtt", to_vtt(cues).encode(), "text/vtt; charset=utf-8")
         publication.put_bytes("srt", to_srt(cues).encode(), "application/x-subrip; charset=utf-8")
+        put_chapters = publication.put_bytes if joined.chapters else publication.replace_bytes
+        put_chapters(CHAPTERS, chapters, "application/json+chapters")
         publication.put_file(spec_format, path, FORMATS[spec_format].content_type, lease.keep)
         lease.keep()
         result = Result(
@@ -165,6 +176,7 @@ class AssembleAudioUseCase:
             duration_seconds=round(joined.seconds, 3),
             sha256=joined.sha256,
             versions=dict(publication.versions),
+            chapters=len(joined.chapters),
         )
         completed = jobs.complete(lease.job, result, cost=cost, now=self.clock.now(), rendered=jobs.rendered(rows))
         manifest = manifest_of(completed, rows, earlier, spoken, joined.sample_rate, text)

@@ -55,6 +55,11 @@ class Publication:
             ),
         )
 
+    def replace_bytes(self, suffix: str, data: bytes, content_type: str) -> None:
+        """As `put_bytes`, but only in the place of what an earlier version of the file left there."""
+        if self._replaces and self.results.tag(f"{self.base}.{suffix}") is not None:
+            self.put_bytes(suffix, data, content_type)
+
     def confirm(self) -> None:
         """The last word: what looked unchanged may have been changed twice."""
         if self._replaces and not is_latest(self.store, self.job):

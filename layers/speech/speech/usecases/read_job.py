@@ -10,6 +10,7 @@ from speech.ids import derived_job_id, is_job_id
 from speech.jobs import Job, JobStatus, Progress, Result, cost_of
 from speech.ports import Clock, JobStore, ResultStore
 from speech.resource import Links, job_resource
+from speech.results import CHAPTERS
 from speech.usecases.accept_job import API, MESSAGE
 
 
@@ -53,15 +54,15 @@ class ReadJob:
         return job
 
     def _links(self, job: Job, result: Result) -> Links:
-        audio, vtt, srt = (
+        audio, vtt, srt, *chapters = (
             self.results.link(
                 f"{result.key}.{suffix}",
                 version_id=result.versions.get(suffix),
                 filename=_filename(job, suffix),
             )
-            for suffix in (result.format, "vtt", "srt")
+            for suffix in (result.format, "vtt", "srt", *([CHAPTERS] if result.chapters else []))
         )
-        return Links(audio=audio, vtt=vtt, srt=srt)
+        return Links(audio=audio, vtt=vtt, srt=srt, chapters=chapters[0] if chapters else None)
 
 
 def _filename(job: Job, suffix: str) -> str:
