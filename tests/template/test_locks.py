@@ -8,7 +8,7 @@ import pytest
 from tests.template.translated import TEMPLATE
 
 ROOT = TEMPLATE.parent
-WANTED = sorted([*(ROOT / "requirements").glob("*.in"), ROOT / "layers" / "speech" / "requirements.in"])
+WANTED = sorted([*(ROOT / "requirements").glob("*.in"), *(ROOT / "layers").glob("*/requirements.in")])
 LOCKS = [path.with_suffix(".txt") for path in WANTED]
 INSTALLERS = [ROOT / "Makefile", ROOT / "layers" / "speech" / "Makefile", ROOT / ".ci" / "run"]
 
