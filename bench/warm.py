@@ -35,7 +35,7 @@ WHY = {
         "dynamodb GetItem",
     ): "did this version of the file come before?",
     ("ingest_upload", "s3 HeadObject"): "size and options of the file",
-    ("ingest_upload", "s3 GetObject"): "the nearest voicedrop.json, folder by folder; then the file",
+    ("ingest_upload", "s3 GetObject"): "the nearest voicedrop.json and lexicon.csv, folder by folder; then the file",
     ("ingest_upload", "s3 PutObject"): "our own copy of the text",
     ("ingest_upload", "dynamodb TransactWriteItems"): "the commit",
     ("ingest_upload", "sqs SendMessage"): "wakes start_segment",

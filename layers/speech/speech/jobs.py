@@ -48,7 +48,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What was asked for, with every default filled in: the part of a job that affects its sound."""
+    """What was asked for, with every default filled in: the part of a job that affects its sound.
+
+    `lexicon` is what was left of the pronunciation lexicon for this text, word → respelling. It was settled when the
+    job was accepted, so that whoever speaks a part of it, however late, speaks it the same way.
+    """
 
     vendor: str
     voice: str | None
@@ -57,6 +61,7 @@ class Spec:
     sample_rate: int | None = None
     speed: float | None = None
     vendor_options: Mapping[str, Any] = field(default_factory=dict)
+    lexicon: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

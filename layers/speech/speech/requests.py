@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from speech import egress
 from speech.errors import FieldError, InvalidRequest
 from speech.policy import MAX_SPEAKERS, Speaker
+from speech.text import lexicon
 from speech.vendors.base import INSTEAD_OF_TEXT
 
 FORMATS = ("mp3", "wav", "ogg", "flac")
@@ -116,6 +117,10 @@ def _webhook_url(value: str) -> str:
     return value
 
 
+def _lexicon(value: object) -> list[dict[str, Any]]:
+    return lexicon.read_option(value)
+
+
 def _speaker(value: str) -> str:
     return str(Speaker.parse(value))
 
@@ -150,6 +155,7 @@ class JobRequest(BaseModel):
     webhook_url: Annotated[str, AfterValidator(_webhook_url)] | None = None
     vendor_options: dict[str, Any] | None = None
     fallback: Annotated[list[Annotated[str, AfterValidator(_speaker)]], Field(max_length=MAX_SPEAKERS)] | None = None
+    lexicon: Annotated[Any, AfterValidator(_lexicon)] | None = None
     max_cost: Annotated[float, Field(gt=0, le=MAX_COST, allow_inf_nan=False)] | None = None
     request_id: RequestId | None = None
 

@@ -124,6 +124,9 @@ class AcceptJob:
         spec = cast.spec
         is_known = not speaks_something_else(spec)
         cleaned = _speakable(text) if is_known else ""
+        if cleaned and request.lexicon:
+            spec = _with_lexicon(spec, request.lexicon, cleaned)
+            cast = replace(cast, spec=spec)
         job = self._job(arrival, request, cast, characters=_characters(cleaned) if is_known else None)
         rows = self._segments(job, spec, cleaned)
         if not rows:
@@ -301,6 +304,13 @@ class AcceptJob:
 def _about(request: "JobRequest") -> About | None:
     about = About(request.title, request.author, request.date)
     return None if about == About() else about
+
+
+def _with_lexicon(spec: Spec, rows: Sequence[Mapping[str, Any]], text: str) -> Spec:
+    """With what the lexicon has for this text. Raises InvalidRequest for more than a job can keep."""
+    from speech.text.lexicon import Entry, used
+
+    return replace(spec, lexicon=used([Entry(**row) for row in rows], language=spec.language, text=text))
 
 
 def _within_budget(job: Job, rows: Sequence[Segment]) -> int:

@@ -90,7 +90,9 @@ class IngestUpload:
         if len(data) > MAX_INPUT_BYTES:
             raise _too_large(len(data))
         front, text = split_front_matter(read_text(data))
-        return text, merged([*layers, _from_front_matter(front)])
+        request = merged([*layers, _from_front_matter(front)])
+        rows = [*self._lexicon(upload), *(request.lexicon or [])]
+        return text, request.model_copy(update={"lexicon": rows}) if rows else request
 
     def _options_file(self, upload: Upload) -> list["Layer"]:
         """The nearest options file: of the file's own folder, or of the first one upwards that has one."""
@@ -99,6 +101,17 @@ class IngestUpload:
             data = self.inputs.read(upload.bucket, name, None, MAX_OPTIONS_BYTES + 1)
             if data is not None:
                 return [_from_file(name, data)]
+        return []
+
+    def _lexicon(self, upload: Upload) -> list[dict[str, Any]]:
+        """The rows of the nearest lexicon, looked for as the options file is."""
+        from speech.text import lexicon
+
+        for folder in _folders(upload.key)[:MAX_FOLDERS]:
+            name = folder + lexicon.FILE
+            data = self.inputs.read(upload.bucket, name, None, lexicon.MAX_BYTES + 1)
+            if data is not None:
+                return [entry._asdict() for entry in lexicon.read_csv(name, data)]
         return []
 
     def _remember(self, upload: Upload, described: InputObject | None, arrival: Arrival) -> None:

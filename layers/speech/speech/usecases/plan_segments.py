@@ -1,10 +1,17 @@
 """Cut a text into the segments of a job. The same text always gives the same segments."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 from speech.ids import segment_key
 from speech.jobs import Job, Spec
 from speech.prices import at_most
 from speech.segments import TAKE, Segment
 from speech.vendors.base import INSTEAD_OF_TEXT
+
+if TYPE_CHECKING:
+    from speech.text.cutting import Piece
 
 
 def speaks_something_else(spec: Spec) -> bool:
@@ -32,12 +39,11 @@ def plan_segments(job: Job, spec: Spec, text: str, *, limit: int, due_at: int, f
                 due_at=due_at,
             )
         ]
-    from speech.text.cutting import cut
     from speech.text.reading import spoken_bounds
 
     rows = []
-    for index, piece in enumerate(cut(text, limit=limit, language=spec.language)):
-        sounds, read_out = spoken_bounds(piece.text)
+    for index, (piece, said) in enumerate(_pieces(text, spec, limit)):
+        sounds, read_out = spoken_bounds(said)
         rows.append(
             Segment(
                 tenant=job.tenant,
@@ -46,12 +52,53 @@ def plan_segments(job: Job, spec: Spec, text: str, *, limit: int, due_at: int, f
                 take=job.take,
                 start=first_byte + piece.byte_start,
                 end=first_byte + piece.byte_end,
-                characters=len(piece.text),
-                audio_key=segment_key(job.tenant, spec, piece.text),
+                characters=len(said),
+                audio_key=segment_key(job.tenant, spec, said),
                 sounds=sounds,
                 read_out=read_out,
                 due_at=due_at,
-                reserved=at_most(job.price, characters=len(piece.text), read_out=read_out, speed=spec.speed),
+                reserved=at_most(job.price, characters=len(said), read_out=read_out, speed=spec.speed),
             )
         )
     return rows
+
+
+def _pieces(text: str, spec: Spec, limit: int) -> Iterator[tuple["Piece", str]]:
+    """Pieces of the text, each with what is sent for it.
+
+    Cuts are made in the text as it is written, so that an edit of the lexicon moves none; only where respelling makes
+    a piece longer than the limit is that piece cut smaller.
+    """
+    from speech.text.cutting import cut
+
+    spell = speller(spec)
+    for piece in cut(text, limit=limit, language=spec.language):
+        said = spell(piece.text)
+        parts, at_most_written = [(piece, said)], limit * len(piece.text) // max(len(said), 1)
+        while any(len(said) > limit for _, said in parts) and at_most_written:
+            parts = [
+                (_within(piece, part), spell(part.text))
+                for part in cut(piece.text, limit=at_most_written, language=spec.language)
+            ]
+            at_most_written = at_most_written * 3 // 4
+        yield from parts
+
+
+def _within(piece: "Piece", part: "Piece") -> "Piece":
+    """A part of a piece, at its place in the text that the piece is of."""
+    return replace(
+        part,
+        start=piece.start + part.start,
+        end=piece.start + part.end,
+        byte_start=piece.byte_start + part.byte_start,
+        byte_end=piece.byte_start + part.byte_end,
+    )
+
+
+def speller(spec: Spec) -> Callable[[str], str]:
+    """What makes of a piece of the text what is sent to the vendor."""
+    if not spec.lexicon:
+        return str
+    from speech.text.lexicon import Speller
+
+    return Speller(spec.lexicon)

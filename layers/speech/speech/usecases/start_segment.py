@@ -21,6 +21,7 @@ from speech.observability import count, logger
 from speech.ports import Clock, JobStore, Keys, SegmentStore, TextStore
 from speech.segments import Segment, SegmentStatus
 from speech.settings import Settings
+from speech.usecases.plan_segments import speller
 from speech.usecases.settle_segment import SettleSegment
 from speech.usecases.vendor_gate import VendorGate
 from speech.usecases.vendor_source import VendorSource
@@ -90,10 +91,11 @@ class StartSegmentUseCase:
             count("SegmentsReused")
             return
         try:
-            text = self.texts.read_text(job.tenant, job.text_id, segment.start, segment.end).decode()
+            written = self.texts.read_text(job.tenant, job.text_id, segment.start, segment.end).decode()
         except InputGone as error:
             self.settle.finish.fail_with(job, error)
             return
+        text = speller(spec)(written)
         vendor = self.vendors(spec.vendor)
         callbacks = Delivery.CALLBACK in vendor.capabilities.delivery
         attempt = segment.calls + 1
@@ -114,7 +116,7 @@ class StartSegmentUseCase:
         try:
             outcome = self.gate.call(passage, lambda: self._call(vendor, spec, text, address))
         except VendorTextTooLong as error:
-            self.settle.too_long(job, calling, text, error)
+            self.settle.too_long(job, calling, written, error)
             return
         except VendorAmbiguous as error:
             if callbacks:
