@@ -370,7 +370,7 @@ def test_a_key_of_five_hundred_folders_costs_a_bounded_number_of_looks(edge: Edg
     """A4"""
     edge.drop("f/" * 500 + "x.txt", "Hello there.")
 
-    assert edge.inputs.calls.count("read") < 40
+    assert edge.inputs.calls.count("read") < 70  # two names in each of 32 folders, and the file
 
 
 def test_object_metadata_names_options_with_hyphens_and_holds_json_where_it_is_no_string(edge: Edge) -> None:
