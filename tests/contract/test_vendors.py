@@ -85,8 +85,8 @@ def audio_of(vendor: Vendor, request: SynthesisRequest) -> AudioReady:
 
 
 def pause() -> None:
-    """Between two checks; the emulator works in a thread of its own."""
-    time.sleep(0.02)
+    """Between two checks."""
+    time.sleep(0.02)  # the emulator works in a thread of its own, and tells nobody when it is done
 
 
 def text_of(length: int) -> str:

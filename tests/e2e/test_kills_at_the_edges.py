@@ -35,7 +35,7 @@ def test_killed_while_it_accepts_a_request(mortal: Stack, mortal_tones: ToneVend
 
     def killer() -> None:
         pid = watch.started()
-        time.sleep(delay)
+        time.sleep(delay)  # how far the work has come when it dies is what is varied
         kill(pid)
 
     def ask() -> httpx.Response:
@@ -61,7 +61,7 @@ def test_killed_while_it_takes_in_a_file(mortal: Stack, mortal_tones: ToneVendor
     mortal.drop(key, text, format="wav")
 
     pid = watch.started()
-    time.sleep(delay)
+    time.sleep(delay)  # how far the work has come when it dies is what is varied
     kill(pid)
 
     job = mortal.job(mortal.dropped(key)["job"]["id"])
@@ -76,7 +76,7 @@ def test_killed_while_it_takes_in_a_message(mortal: Stack, mortal_tones: ToneVen
     request_id = mortal.send({"text": text, "format": "wav"})
 
     pid = watch.started()
-    time.sleep(delay)
+    time.sleep(delay)  # how far the work has come when it dies is what is varied
     kill(pid)
 
     job = mortal.ended(mortal.requested(request_id)["id"])

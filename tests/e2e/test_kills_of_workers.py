@@ -55,7 +55,7 @@ def test_killed_with_the_answer_in_hand(mortal: Stack, mortal_tones: ToneVendors
 
     def after(asked: Asked) -> None:
         if asked.body and asked.body.get("text") == text:
-            time.sleep(delay)
+            time.sleep(delay)  # how far the work has come when it dies is what is varied
             once(asked)
 
     mortal_tones.voiceai.after_answer = after
@@ -144,7 +144,7 @@ def test_killed_while_it_joins(mortal: Stack, mortal_tones: ToneVendors, delays:
 
     for number, delay in enumerate(delays):
         pid = watch.started(after=number, seconds=60)
-        time.sleep(delay)
+        time.sleep(delay)  # how far the work has come when it dies is what is varied
         kill(pid)
 
     result = completed(mortal, mortal.ended(job["id"]), text)

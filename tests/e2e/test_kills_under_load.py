@@ -159,7 +159,7 @@ def test_i1_i5_i14_i20_what_was_taken_in_under_kills_ends_once_and_every_purchas
         for order in placed:
             if order.name not in jobs and (job := order.job(stack)) and job["status"] in TERMINAL:
                 jobs[order.name] = job
-        time.sleep(0.2)
+        time.sleep(0.2)  # between two looks: each asks the API about every job that has not ended
     over.set()
     storm.join()
 

@@ -43,7 +43,7 @@ def wait(condition: Callable[[], bool], *, seconds: float, what: str) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"Not within {seconds:g} seconds: {what}"
-        time.sleep(0.2)
+        time.sleep(0.2)  # between two looks; each reads what other processes wrote
 
 
 def nothing_was_received_in_vain(stack: Stack) -> bool:
@@ -92,7 +92,7 @@ def test_c3_a_storm_of_refusals_costs_few_calls_and_no_receive(troubled: Stack) 
     emulator.play("status", route="/text-to-audio", status=429, times=None, body={"code": "too_many_requests"})
     texts = [unique("This is in the storm") for _ in range(25)]
     jobs = [troubled.post(text=text, vendor="dify", format="wav") for text in texts]
-    time.sleep(10)
+    time.sleep(10)  # the storm: how often the vendor is called while it lasts is what is measured
     refused = len(emulator.requests("in the storm"))
     clear(troubled, "dify")
 
@@ -117,7 +117,7 @@ def test_c23_an_outage_is_waited_out_with_one_question_at_a_time(troubled: Stack
     wait(lambda: health(troubled, "voiceai")["state"] == "out", seconds=30, what="the breaker is open")
     told = health(troubled, "voiceai")
     other = troubled.ended(troubled.post(text=unique(), vendor="creatify", format="wav")["id"])
-    time.sleep(max(0.0, 30 - (time.monotonic() - began)))
+    time.sleep(max(0.0, 30 - (time.monotonic() - began)))  # the outage: what is asked while it lasts is measured
     called = len(emulator.requests("meets an outage"))
     questions = len([each for each in emulator.requests() if each["method"] == "GET"]) - before
     clear(troubled, "voiceai")

@@ -2,27 +2,17 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from local.emulators import EMULATORS
-from speech.apikeys import new_key
-from speech.aws.clients import Clients
-from speech.bootstrap import Services, services
+from speech.bootstrap import services
 from speech.ports import Cleanup
-from tests.fakes.aws import (
-    AUDIO_BUCKET,
-    TABLE,
-    TEXTS_BUCKET,
-    WORK_BUCKET,
-    create_bucket,
-    create_queues,
-    create_table,
-    in_process_aws,
-)
-from tests.support.edge import ROOT, Context, event, function
+from tests.fakes.aws import AUDIO_BUCKET, TABLE, WORK_BUCKET
+from tests.support.cloud import Cloud, a_cloud
+from tests.support.edge import ROOT, event
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics:UserWarning")
 
@@ -46,69 +36,26 @@ RECEIVERS: Mapping[str, tuple[str, ...]] = {
     "close_failed_job": ("dead_letter",),
     "sweep": ("schedule",),
 }
-QUEUES = ("voiceai", "convai", "creatify", "dify", "playht", "checks", "assembly", "deliveries")
+WAY = (("start_segment", "voiceai"), ("assemble_audio", "assembly"), ("deliver_event", "deliveries"))
+"""Which function takes from which queue, in the order of a job's life."""
 API = ("jobs_api", "vendor_callback")
 
 
-@dataclass(frozen=True)
-class Cloud:
-    """AWS in this process, and the functions' view of it."""
-
-    clients: Clients
-    queues: Mapping[str, str]
-
-    def call(self, folder: str, sent: Mapping[str, Any]) -> Any:
-        """Call a function as Lambda does."""
-        return function(folder).handler(dict(sent), Context())
-
-    def messages(self, queue: str) -> list[dict[str, Any]]:
-        """What is on a queue, taken from it, as records of the sample event that carries the like."""
-        answer = self.clients.sqs.receive_message(QueueUrl=self.queues[queue], MaxNumberOfMessages=10)
-        (sample,) = event("start_segment")["Records"]
-        return [{**sample, "messageId": each["MessageId"], "body": each["Body"]} for each in answer.get("Messages", [])]
-
-    def call_with_messages(self, folder: str, queue: str) -> Any:
-        return self.call(folder, {"Records": self.messages(queue)})
-
-
 @pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+def cloud() -> Iterator[Cloud]:
     """Everything that the template makes, empty, and Voice.ai's emulator."""
-    with in_process_aws() as clients, EMULATORS["voiceai"]() as voiceai:
-        create_table(clients.dynamodb)
-        for name in (TEXTS_BUCKET, AUDIO_BUCKET, WORK_BUCKET):
-            create_bucket(clients.s3, name, versioned=name != WORK_BUCKET)
-        queues = create_queues(clients.sqs, *QUEUES)
-        secrets = {
-            name: clients.secrets.create_secret(Name=name, SecretString=value)["ARN"]
-            for name, value in (("vendors", '{"VOICEAI_API_KEY": "vk_test"}'), ("signing", "s" * 48))
-        }
-        environment = {
-            "JOBS_TABLE": TABLE,
-            "TEXTS_BUCKET": TEXTS_BUCKET,
-            "AUDIO_BUCKET": AUDIO_BUCKET,
-            "WORK_BUCKET": WORK_BUCKET,
-            "VENDOR_SECRET_ARN": secrets["vendors"],
-            "SIGNING_SECRET_ARN": secrets["signing"],
-            "EVENT_BUS_NAME": "default",
-            "CALLBACK_BASE_URL": "https://speech.example",
-            "VOICEAI_BASE_URL": voiceai.url,
-            "LOCAL": "true",
-            **{f"{name.upper()}_QUEUE_URL": url for name, url in queues.items()},
-        }
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        services.cache_clear()
-        yield Cloud(clients, queues)
-        services.cache_clear()
+    with EMULATORS["voiceai"]() as voiceai, a_cloud(VOICEAI_BASE_URL=voiceai.url, LOCAL="true") as made:
+        yield made
 
 
-def with_a_key(sent: dict[str, Any]) -> dict[str, Any]:
+def with_a_key(cloud: Cloud, sent: dict[str, Any]) -> dict[str, Any]:
     """A sample request with a genuine API key."""
-    here: Services = services()
-    token, record = new_key(pepper=here.keys.signing_key(), env="test", now=here.clock.now())
-    here.store.put_api_key(record)
-    return {**sent, "headers": {**sent["headers"], "authorization": f"Bearer {token}"}}
+    return {**sent, "headers": {**sent["headers"], "authorization": f"Bearer {cloud.an_api_key()}"}}
+
+
+def followed(cloud: Cloud) -> list[Any]:
+    """Let each function on a job's way take what lies on its queue; returns what they answer."""
+    return [cloud.call(folder, {"Records": cloud.take(queue)}) for folder, queue in WAY]
 
 
 def test_every_sample_event_has_its_function() -> None:
@@ -131,7 +78,7 @@ def test_every_sample_event_is_taken_and_none_comes_back(cloud: Cloud, folder: s
 
 @pytest.mark.parametrize("name", RECEIVERS["jobs_api"])
 def test_every_sample_request_is_answered(cloud: Cloud, name: str) -> None:
-    answer = cloud.call("jobs_api", with_a_key(event(name)))
+    answer = cloud.call("jobs_api", with_a_key(cloud, event(name)))
 
     expected = {
         "api_post_job": 202,
@@ -149,24 +96,17 @@ def test_a_sample_callback_is_not_ours_and_is_told_so(cloud: Cloud) -> None:
     answer = cloud.call("vendor_callback", event("creatify_callback"))
 
     assert answer["statusCode"] == 404
-    assert cloud.messages("checks") == []
+    assert cloud.take("checks") == []
 
 
 def test_a_request_goes_all_the_way_through_the_functions(cloud: Cloud) -> None:
-    posted = cloud.call("jobs_api", with_a_key(event("api_post_job")))
+    posted = cloud.call("jobs_api", with_a_key(cloud, event("api_post_job")))
 
-    answers = [
-        cloud.call_with_messages(folder, queue)
-        for folder, queue in (
-            ("start_segment", "voiceai"),
-            ("assemble_audio", "assembly"),
-            ("deliver_event", "deliveries"),
-        )
-    ]
+    answers = followed(cloud)
 
     asked = {**event("api_get_job"), "rawPath": posted["headers"]["Location"]}
     asked["requestContext"]["http"]["path"] = asked["rawPath"]
-    job = json.loads(cloud.call("jobs_api", with_a_key(asked))["body"])
+    job = json.loads(cloud.call("jobs_api", with_a_key(cloud, asked))["body"])
     assert answers == [{"batchItemFailures": []}] * 3
     assert job["status"] == "completed"
     audio = cloud.clients.s3.head_object(Bucket=AUDIO_BUCKET, Key=f"jobs/{job['id']}.{job['format']}")
@@ -176,20 +116,15 @@ def test_a_request_goes_all_the_way_through_the_functions(cloud: Cloud) -> None:
 def test_f7_an_erased_job_leaves_the_buckets_and_the_table_empty_but_for_its_tombstone(cloud: Cloud) -> None:
     sent = event("api_post_job")
     sent["body"] = json.dumps({"text": "The canary sings.", "metadata": {"who": "canary"}})
-    posted = cloud.call("jobs_api", with_a_key(sent))
-    for folder, queue in (
-        ("start_segment", "voiceai"),
-        ("assemble_audio", "assembly"),
-        ("deliver_event", "deliveries"),
-    ):
-        cloud.call_with_messages(folder, queue)
+    posted = cloud.call("jobs_api", with_a_key(cloud, sent))
+    followed(cloud)
     gone = {**event("api_delete_job"), "rawPath": posted["headers"]["Location"]}
     gone["requestContext"]["http"]["path"] = gone["rawPath"]
 
-    answer = cloud.call("jobs_api", with_a_key(gone))
+    answer = cloud.call("jobs_api", with_a_key(cloud, gone))
     asked = {**gone, "requestContext": {**gone["requestContext"], "http": {**gone["requestContext"]["http"]}}}
     asked["requestContext"]["http"]["method"] = "GET"
-    looked = cloud.call("jobs_api", with_a_key(asked))
+    looked = cloud.call("jobs_api", with_a_key(cloud, asked))
 
     assert (answer["statusCode"], looked["statusCode"]) == (204, 404)
     s3 = cloud.clients.s3
@@ -211,20 +146,20 @@ def a_cleanup_due_now(cleanup: Cleanup | None) -> Cleanup:
 
 def test_of_a_batch_only_what_failed_comes_back(cloud: Cloud) -> None:
     """A15."""
-    cloud.call("jobs_api", with_a_key(event("api_post_job")))
-    (right,) = cloud.messages("voiceai")
+    cloud.call("jobs_api", with_a_key(cloud, event("api_post_job")))
+    (right,) = cloud.take("voiceai")
     wrong = {**right, "messageId": "wrong", "body": "no message of ours"}
 
     answer = cloud.call("start_segment", {"Records": [wrong, right]})
 
     assert answer == {"batchItemFailures": [{"itemIdentifier": "wrong"}]}
-    assert len(cloud.messages("assembly")) == 1
+    assert len(cloud.take("assembly")) == 1
 
 
 def test_a_dead_letter_ends_its_job(cloud: Cloud) -> None:
     """I15."""
-    posted = cloud.call("jobs_api", with_a_key(event("api_post_job")))
-    records = cloud.messages("voiceai")
+    posted = cloud.call("jobs_api", with_a_key(cloud, event("api_post_job")))
+    records = cloud.take("voiceai")
 
     answer = cloud.call("close_failed_job", {"Records": records})
 

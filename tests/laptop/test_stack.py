@@ -25,7 +25,7 @@ def wait_for(condition: Callable[[], Any], *, seconds: float = 60) -> Any:
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
         assert time.monotonic() < deadline, "It did not happen in time."
-        time.sleep(0.02)
+        time.sleep(0.02)  # between two looks at what other processes do
     return answer
 
 
@@ -71,7 +71,7 @@ def start(folder: Path, **env: str) -> Up:
     try:
         wait_for(lambda: (folder / "stack.json").exists() or process.poll() is not None)
         return Up(process, folder, json.loads((folder / "stack.json").read_text()))
-    except BaseException:
+    except BaseException:  # also when the test is interrupted: the stack must not outlive it
         process.kill()
         raise
 

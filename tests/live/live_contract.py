@@ -20,7 +20,7 @@ def test_a_sentence_is_spoken(way: dict[str, object]) -> None:
     outcome = vendor.start(TARGET.request(**way))
     until = time.monotonic() + PATIENCE_SECONDS
     while isinstance(outcome, StillWorking) and time.monotonic() < until:
-        time.sleep(outcome.check_after)
+        time.sleep(outcome.check_after)  # the vendor wants to be asked no sooner
         outcome = vendor.check(outcome.vendor_job_id)
 
     assert not isinstance(outcome, StillWorking), f"still working after {PATIENCE_SECONDS:g} seconds"

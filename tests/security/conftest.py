@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
@@ -11,6 +12,36 @@ import pytest
 
 from tests.support.cloud import Cloud, a_cloud
 from tests.support.logs import logged
+from tests.support.prove import promised, proven
+
+A_WORLD = 50
+"""After so many inputs a new cloud: an old one keeps all that was ever put into it."""
+ONE_IN = promised(full=1, usual=10)
+A_SHARE = 4
+"""Of one job in so many the whole way is followed."""
+
+
+def worlds(inputs: int) -> range:
+    """The worlds that are looked at, of those that so many inputs make."""
+    return range(0, inputs // A_WORLD, ONE_IN)
+
+
+def all_ends_well(cloud: Cloud, log: StringIO, *, complaint: str) -> None:
+    """Whatever was accepted ends, and nobody complained of what we did not foresee."""
+    assert cloud.run(one_in=A_SHARE) == []
+    assert cloud.states(one_in=A_SHARE) <= {"completed", "failed"}
+    logged = log.getvalue()
+    assert '"level"' in logged
+    assert complaint not in logged
+    assert "Traceback" not in logged
+
+
+@pytest.fixture(scope="module")
+def played(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
+    """How each input of a file ended that was played without a complaint. The file's SEED names the proof."""
+    ends: Counter[str] = Counter()
+    yield ends
+    proven(f"hostile-{request.module.SEED}", inputs=ends.total(), ends=dict(ends))
 
 
 @pytest.fixture

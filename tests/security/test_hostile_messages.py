@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from io import StringIO
 from random import Random
 
@@ -11,27 +10,14 @@ import pytest
 from speech.ids import derived_job_id
 from speech.jobs import JobStatus
 from speech.settings import TENANT
-from tests.security.conftest import Costs
+from tests.security.conftest import A_WORLD, Costs, all_ends_well, worlds
 from tests.support import hostile
 from tests.support.cloud import Cloud, a_cloud, a_record
 from tests.support.edge import Edge
-from tests.support.prove import promised, proven
 
 SEED = "messages"
 ALL_MESSAGES = 6_000
-A_WORLD = 50
-ONE_IN = promised(full=1, usual=10)
-A_SHARE = 4
-"""Of one job in so many the whole way is followed."""
 A_BATCH = 10
-
-
-@pytest.fixture(scope="module")
-def played() -> Iterator[Counter[str]]:
-    """How each input ended that was played without a complaint."""
-    ends: Counter[str] = Counter()
-    yield ends
-    proven("hostile-messages", inputs=ends.total(), ends=dict(ends))
 
 
 def play(cloud: Cloud, messages: list[hostile.Message]) -> None:
@@ -62,7 +48,7 @@ def job_of(cloud: Cloud, message: hostile.Message) -> JobStatus:
     return job.status
 
 
-@pytest.mark.parametrize("world", range(0, ALL_MESSAGES // A_WORLD, ONE_IN))
+@pytest.mark.parametrize("world", worlds(ALL_MESSAGES))
 def test_a11_a15_whatever_a_message_says_it_is_one_job_that_ends(
     world: int, costs: Costs, played: Counter[str], log: StringIO
 ) -> None:
@@ -79,14 +65,8 @@ def test_a11_a15_whatever_a_message_says_it_is_one_job_that_ends(
         for message in messages:
             outcomes[job_of(cloud, message)] += 1
         cloud.give_vendors_a_voice()
-        assert cloud.run(one_in=A_SHARE) == []
-        ended = cloud.states(one_in=A_SHARE)
+        all_ends_well(cloud, log, complaint="message failed")
 
-    logged = log.getvalue()
-    assert '"level"' in logged
-    assert "message failed" not in logged
-    assert "Traceback" not in logged
-    assert ended <= {"completed", "failed"}
     played.update({f"{status} job": number for status, number in outcomes.items()})
 
 

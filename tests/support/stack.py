@@ -35,7 +35,7 @@ def wait_for(condition: Callable[[], T | None], *, seconds: float, what: str) ->
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
         assert time.monotonic() < deadline, f"Not within {seconds:g} seconds: {what}"
-        time.sleep(0.05)
+        time.sleep(0.05)  # between two looks at what other processes do
     return answer
 
 
@@ -287,7 +287,7 @@ class Watch:
         deadline = time.monotonic() + seconds
         while len(pids := self.starts()) <= after:
             assert time.monotonic() < deadline, f"{self.path.stem} was not invoked within {seconds:g} seconds."
-            time.sleep(0.002)
+            time.sleep(0.002)  # between two looks at a log; short, as some want to kill at the beginning of the work
         return pids[after]
 
     def died(self, pid: int, *, seconds: float = 10) -> None:

@@ -426,7 +426,7 @@ def test_a_job_that_fails_calls_back_too_and_says_why_when_it_is_looked_at(serve
         working = vendor.start(SynthesisRequest(text="Good morning."), callback_url=f"{receiver.url}/callbacks/t")
         until = time.monotonic() + 10
         while not receiver.seen and time.monotonic() < until:
-            time.sleep(0.01)
+            time.sleep(0.01)  # between two looks, so that the emulator can speak
 
         [told] = receiver.seen
         assert told.json["status"] == "failed"

@@ -640,7 +640,7 @@ def test_c16_events_that_are_cut_leave_a_job_that_is_looked_at_and_bought_once()
         assert isinstance(outcome, StillWorking)
         until = time.monotonic() + 20
         while isinstance(outcome, StillWorking) and time.monotonic() < until:
-            time.sleep(0.02)
+            time.sleep(0.02)  # between two looks, so that the emulator can speak
             outcome = vendor.check(outcome.vendor_job_id)
 
         assert heard(outcome).container == "wav"

@@ -14,7 +14,7 @@ def obey(order: dict[str, Any], context: Any) -> dict[str, Any]:
     if "print" in order:
         print(order["print"])
     if "sleep" in order:
-        time.sleep(order["sleep"])
+        time.sleep(order["sleep"])  # so ordered by a test that needs a function at work
     if "raise" in order:
         raise ValueError(order["raise"])
     if "exit" in order:
