@@ -53,7 +53,7 @@ def in_tones(text: str, rate: int) -> Samples:
 
 
 def heard(file: bytes) -> str:
-    """The text in an audio file, without its white space."""
+    """The text in an audio file, without its white space; silence between segments is as long as some symbols."""
     samples, rate = soundfile.read(io.BytesIO(file), dtype="float32")
     length = SECONDS_A_SYMBOL * rate
     count = round(len(samples) / length)
@@ -65,7 +65,8 @@ def heard(file: bytes) -> str:
     said = []
     for first in range(0, count, 2000):
         frames = np.stack([samples[start : start + window] for start in starts[first : first + 2000]])
-        said += [SYMBOLS[each] for each in np.abs(frames @ waves).argmax(axis=1)]
+        levels = np.abs(frames @ waves)
+        said += [SYMBOLS[each] for each in levels[levels.max(axis=1) > window / 100].argmax(axis=1)]
     return "".join(said).replace(" ", "")
 
 

@@ -62,6 +62,9 @@ class Spec:
     speed: float | None = None
     vendor_options: Mapping[str, Any] = field(default_factory=dict)
     lexicon: Mapping[str, str] = field(default_factory=dict)
+    loudness: float | None = None
+    trim_silence: bool = False
+    """These two as jobs of earlier releases were joined; `speech.requests` has the defaults of today."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,16 @@ Its keys are described in `docs/manifest.schema.json`, and the tests let no othe
 """
 
 import hashlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from speech import jobs
 from speech.jobs import Job
 from speech.resource import cost_resource, job_resource
 from speech.segments import Attempt, Segment
+
+if TYPE_CHECKING:
+    from speech.audio.join import JoinedAudio
 
 VERSION = 1
 
@@ -19,26 +22,28 @@ def manifest(
     job: Job,
     rows: list[Segment],
     earlier: list[Segment],
-    times: list[tuple[float, float]],
-    sample_rate: int,
+    joined: "JoinedAudio",
     text: bytes,
 ) -> dict[str, Any]:
-    """`rows` are what is heard, `times` where each begins and ends in seconds; `earlier` belong to former narrators.
+    """`rows` are what is heard in `joined`; `earlier` belong to former narrators.
 
     `text` is the whole stored text, in whose bytes the rows count.
     """
-    spec = job.spec
+    spec, rate = job.spec, joined.sample_rate
     return {
         "version": VERSION,
         "job": job_resource(job, jobs.Progress(stored=len(rows))),
         "text": {"sha256": hashlib.sha256(text).hexdigest(), "characters": len(text.decode())},
-        "audio": {"sample_rate": sample_rate, "channels": 1},
+        "audio": {"sample_rate": rate, "channels": 1, "loudness": _loudness(job)},
         "subtitles": {
             "alignment": "Cues are exact at the edges of segments; inside a segment they begin after the pauses "
             "that fit the text best."
         },
-        "pauses": [],
-        "narrators": _narrators(job, round(times[-1][1], 6)),
+        "pauses": [
+            {"start": round(gap.start / rate, 6), "end": round(gap.end / rate, 6), "why": gap.kind}
+            for gap in joined.gaps
+        ],
+        "narrators": _narrators(job, round(joined.seconds, 6)),
         "earlier_attempts": [_attempt(attempt) for row in earlier for attempt in row.attempts],
         "choice": job.choice,
         "segments": [
@@ -49,8 +54,10 @@ def manifest(
                 "characters": row.characters,
                 "vendor": spec.vendor if spec else None,
                 "voice": spec.voice if spec else None,
-                "start": round(start, 6),
-                "end": round(end, 6),
+                "start": round(start / rate, 6),
+                "end": round(end / rate, 6),
+                "trimmed": {"start": round(treated.trimmed[0], 6), "end": round(treated.trimmed[1], 6)},
+                "level": {"loudness": _rounded(treated.level.loudness), "gain": treated.level.gain},
                 "audio": {
                     "container": row.audio.container,
                     "sample_rate": row.audio.sample_rate,
@@ -67,20 +74,33 @@ def manifest(
                 "refusals": row.refusals,
                 "cost": cost_resource(jobs.cost_of([row])),
             }
-            for index, (row, (start, end), (first, last)) in enumerate(
-                zip(rows, times, _ranges(rows, text), strict=True)
+            for index, (row, (start, end), (first, last), treated) in enumerate(
+                zip(rows, joined.spans, ranges(rows, text), joined.treated, strict=True)
             )
         ],
     }
 
 
-def _ranges(rows: list[Segment], text: bytes) -> Iterator[tuple[int, int]]:
+def ranges(rows: Sequence[Segment], text: bytes) -> Iterator[tuple[int, int]]:
     """Where the text of each row begins and ends, in code points: what counts the same in every encoding."""
     at = characters = 0
     for row in rows:
         first = characters + len(text[at : row.start].decode())
         at, characters = row.end, first + len(text[row.start : row.end].decode())
         yield first, characters
+
+
+def _loudness(job: Job) -> dict[str, Any] | None:
+    """What the segments were brought to, or None where they are as they came."""
+    if job.spec is None or job.spec.loudness is None:
+        return None
+    from speech.audio.limiter import CEILING
+
+    return {"target": job.spec.loudness, "true_peak_ceiling": CEILING}
+
+
+def _rounded(loudness: float | None) -> float | None:
+    return None if loudness is None else round(loudness, 2)
 
 
 def _narrators(job: Job, end: float) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
 from speech import egress
@@ -19,6 +19,9 @@ from speech.vendors.base import INSTEAD_OF_TEXT
 
 FORMATS = ("mp3", "wav", "ogg", "flac")
 DEFAULT_FORMAT = "mp3"
+DEFAULT_LOUDNESS = -16.0
+MIN_LOUDNESS, MAX_LOUDNESS = -30.0, -8.0
+LOUDNESS_OFF = "off"
 MIN_SAMPLE_RATE = 8_000
 MAX_SAMPLE_RATE = 48_000
 MAX_REQUEST_ID = 128
@@ -70,6 +73,17 @@ def _format(value: str) -> str:
         raise ValueError("`m4b` is not available in this release; use `mp3`, `wav`, `ogg` or `flac`")
     if value not in FORMATS:
         raise ValueError("must be one of `mp3`, `wav`, `ogg`, `flac`")
+    return value
+
+
+def _loudness(value: object) -> object:
+    if value is False or value == LOUDNESS_OFF:
+        return LOUDNESS_OFF
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not MIN_LOUDNESS <= value <= MAX_LOUDNESS:  # type: ignore[operator] # a number, as was just seen
+        raise ValueError(
+            f"must be LUFS between {MIN_LOUDNESS:.0f} and {MAX_LOUDNESS:.0f}, or `false` to leave it as it comes"
+        )
     return value
 
 
@@ -151,6 +165,8 @@ class JobRequest(BaseModel):
     author: Title | None = None
     date: Annotated[str, AfterValidator(_date)] | None = None
     speed: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None
+    loudness: Annotated[float | str, PlainValidator(_loudness)] | None = None
+    trim_silence: bool | None = None
     metadata: Annotated[dict[str, str], AfterValidator(_metadata)] | None = None
     webhook_url: Annotated[str, AfterValidator(_webhook_url)] | None = None
     vendor_options: dict[str, Any] | None = None
@@ -221,6 +237,7 @@ _MESSAGES: Mapping[str, str] = {
     "string_type": "must be a string",
     "int_type": "must be a whole number",
     "float_type": "must be a number",
+    "bool_type": "must be `true` or `false`",
     "dict_type": "must be an object",
     "list_type": "must be a list",
     "finite_number": "must be a number",

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from speech import jobs
 from speech.errors import StoreUnavailable
 from speech.jobs import JobStatus, Source
 from speech.messages import AssembleAudio
+from speech.text.cutting import cut
 from speech.vendors.base import AudioReady
 from tests.fakes import a_spec
 from tests.support.manifests import check_manifest
@@ -175,3 +177,50 @@ def test_a_drop_is_published_beside_its_own_name() -> None:
     world.run()
 
     assert {"a/b.txt.mp3", "a/b.txt.vtt", "a/b.txt.srt", "a/b.txt.manifest.json"} == set(world.results.objects)
+
+
+def test_segments_are_joined_as_their_text_asks_and_the_manifest_says_how() -> None:
+    world = World()
+    rate = 16_000
+    tone = 0.05 * np.sin(2 * np.pi * 220 * np.arange(4 * rate) / rate)
+    speech = io.BytesIO()
+    sound = np.concatenate([np.zeros(rate), tone, np.zeros(rate)])
+    soundfile.write(speech, sound, rate, format="WAV", subtype="PCM_16")
+    world.vendor.starts = [AudioReady(speech.getvalue(), "audio/wav")] * 3
+    text = "# The first of all\n\nThis is said then, and that at last. [pause:2s] But this is the end."
+    pieces = cut(text, limit=40)
+    spec = a_spec(vendor="scripted", format="wav", loudness=-20.0, trim_silence=True)
+    job = world.a_synthesizing_job(*(each.text for each in pieces), spec=spec)
+    for row, piece in zip(list(world.store.segments(job.tenant, job.id)), pieces, strict=True):
+        world.store.put(replace(row, start=piece.byte_start, end=piece.byte_end))
+    world.texts.put_text(job.tenant, job.text_id, text.encode())
+
+    world.run()
+
+    manifest = json.loads(world.results.objects[f"jobs/{job.id}.manifest.json"].data)
+    assert [(each["why"], round(each["end"] - each["start"], 3)) for each in manifest["pauses"]] == [
+        ("after-heading", 0.8),
+        ("pause", 2.0),
+    ]
+    assert manifest["audio"]["loudness"] == {"target": -20.0, "true_peak_ceiling": -1.0}
+    for each in manifest["segments"]:
+        assert each["trimmed"]["start"] > 0.7
+        assert each["level"]["loudness"] + each["level"]["gain"] == pytest.approx(-20.0, abs=0.02)
+    silent = sum(each["end"] - each["start"] for each in manifest["pauses"])
+    spoken = sum(each["end"] - each["start"] for each in manifest["segments"])
+    audio = soundfile.info(io.BytesIO(world.results.objects[f"jobs/{job.id}.wav"].data))
+    assert audio.frames / rate == pytest.approx(silent + spoken, abs=1e-4)
+    vtt = webvtt.from_string(world.results.objects[f"jobs/{job.id}.vtt"].data.decode())
+    assert [cue.text for cue in vtt.captions] == [
+        "The first of all",
+        "This is said then, and that at last.",
+        "But this is the end.",
+    ]
+    assert [round(_seconds(cue.start) * 1000) for cue in vtt.captions] == [
+        round(each["start"] * 1000) for each in manifest["segments"]
+    ]
+
+
+def _seconds(stamp: str) -> float:
+    hours, minutes, seconds = stamp.split(":")
+    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)

@@ -286,7 +286,7 @@ def test_what_was_left_out_is_filled_in_from_the_stack() -> None:
     auto = accept(edge, vendor="auto").job.spec
     convai = accept(edge, vendor="convai").job.spec
 
-    assert spec == a_spec(vendor="voiceai", voice=None, language=None, format="mp3")
+    assert spec == a_spec(vendor="voiceai", voice=None, language=None, format="mp3", loudness=-16.0, trim_silence=True)
     assert auto == spec
     assert convai is not None
     assert convai.voice == "WUMale 1"

@@ -86,6 +86,15 @@ def test_every_unknown_field_is_named_at_once() -> None:
         ("speed", math.nan),
         ("speed", math.inf),
         ("speed", 10**400),
+        ("loudness", "-16"),
+        ("loudness", True),
+        ("loudness", "OFF"),
+        ("loudness", -30.1),
+        ("loudness", 0),
+        ("loudness", math.nan),
+        ("loudness", [-16]),
+        ("trim_silence", "false"),
+        ("trim_silence", 0),
         ("metadata", "a=b"),
         ("metadata", ["a"]),
         ("metadata", {"a": 1}),
@@ -122,6 +131,15 @@ def test_language_tags_are_spelled_the_usual_way_so_that_the_same_speech_is_boug
 )
 def test_what_is_no_language_tag_is_refused_with_examples(tag: str) -> None:
     assert "de-CH" in complaint(language=tag)
+
+
+@pytest.mark.parametrize(("sent", "meant"), [(-16, -16), (-23.5, -23.5), (False, "off"), ("off", "off"), (None, None)])
+def test_loudness_is_a_number_or_off(sent: Any, meant: Any) -> None:
+    request = parse(loudness=sent)
+
+    assert request.loudness == meant
+    assert parse(**request.model_dump(exclude_none=True)) == request  # as the options of a drop are merged
+    assert "`false`" in complaint(loudness=-7)
 
 
 @pytest.mark.parametrize("format", FORMATS)

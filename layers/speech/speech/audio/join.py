@@ -1,17 +1,20 @@
 """Joins the audio of segments into one file: decoded, brought to one sample rate, encoded once."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speech.audio import mp3, opus, tagging
+from speech.audio import opus, tagging
 from speech.audio.decode import blocks, opened
 from speech.audio.lame import Mp3File
-from speech.audio.pauses import Pause, PauseFinder
-from speech.audio.recognise import recognise
+from speech.audio.levelling import Level, levelled
+from speech.audio.limiter import Limiter
+from speech.audio.part import Part
+from speech.audio.pauses import Pause
+from speech.audio.seams import Seam
 from speech.audio.tags import Chapter, Tags
 from speech.errors import ProcessingFailed, UnusableAudio
 
@@ -49,10 +52,28 @@ _BLOCKS_BETWEEN_PROGRESS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class JoinedAudio:
-    """A finished file. `spans` holds each part's (start, end) in frames; the last end is `frames`.
+class Gap:
+    """Silence that we put in, in frames of the file, and the kind of seam it is for."""
 
-    `pauses` holds each part's, in seconds of the file.
+    start: int
+    end: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Treated:
+    """What was done to a part: seconds of silence taken away at its beginning and end, and its level."""
+
+    trimmed: tuple[float, float]
+    level: Level
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedAudio:
+    """A finished file. `spans` holds the (start, end) in frames of what is left of each part; between two of them are
+    `gaps`, if anything.
+
+    `pauses` holds each part's own, in seconds of the file.
     """
 
     format: str
@@ -64,6 +85,8 @@ class JoinedAudio:
     spans: list[tuple[int, int]]
     pauses: list[list[Pause]] = field(default_factory=list)
     chapters: list[Chapter] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    treated: list[Treated] = field(default_factory=list)
 
 
 def output_rate(format: str, wanted: int) -> int:
@@ -80,14 +103,20 @@ def join(
     path: Path,
     tags: Tags | None = None,
     progress: Callable[[], None] | None = None,
+    seams: Sequence[Seam] | None = None,
+    loudness: float | None = None,
 ) -> JoinedAudio:
-    """Write the parts, one after another without a gap, to `path` as one mono file; the same parts make the same bytes.
+    """Write the parts, one after another, to `path` as one mono file; the same parts make the same bytes.
+
+    `seams` are what lies before, between and after the parts, one more than there are parts: silence beside them is
+    trimmed, and silence of ours put in. Without them nothing is taken away or put in. `loudness` is what every
+    part is brought to, in LUFS, below a true peak; without it no sample is changed for that.
 
     Without a `sample_rate` the first part's is taken; either is raised to what the format can carry.
-    A part that ends n frames into a row of parts of one rate ends n·out/in frames, rounded half up,
-    into the row's output: every edge is exact to half a frame however long the text, and audio that was cut
-    inside a sound continues through the joint. 16-bit mono at the output rate passes unchanged. `tags` and their
-    chapters are written into the file and change no sample.
+    A part that ends n frames into a row of parts of one rate, with no silence of ours between, ends n·out/in
+    frames, rounded half up, into the row's output: every edge is exact to half a frame however long the text, and
+    audio that was cut inside a sound continues through the joint. 16-bit mono at the output rate passes unchanged.
+    `tags` and their chapters are written into the file and change no sample.
 
     Memory does not grow with the length. `progress` is called after each part, and every few minutes of audio
     while the finished file is checked. `path` is removed on failure;
@@ -95,11 +124,8 @@ def join(
     """
     with ExitStack() as undo:
         undo.callback(path.unlink, missing_ok=True)
-        with closing(_Output(path, format, sample_rate, tags)) as output:
-            for part in parts:
-                output.add(part)
-                if progress:
-                    progress()
+        with closing(_Output(path, format, sample_rate, tags, limited=loudness is not None)) as output:
+            treated = _write_parts(output, parts, seams, loudness, progress)
             output.finish()
         frames, rate = output.frames, output.rate
         chapters = tags.chapters(output.spans) if tags else []
@@ -110,7 +136,48 @@ def join(
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         undo.pop_all()
     size = path.stat().st_size
-    return JoinedAudio(format, rate, frames, frames / rate, size, digest, output.spans, output.pauses, chapters)
+    return JoinedAudio(
+        format, rate, frames, frames / rate, size, digest, output.spans, output.pauses, chapters, output.gaps, treated
+    )
+
+
+def _write_parts(
+    output: "_Output",
+    parts: Iterable[bytes],
+    seams: Sequence[Seam] | None,
+    loudness: float | None,
+    progress: Callable[[], None] | None,
+) -> list[Treated]:
+    treated: list[Treated] = []
+    before: float | None = None
+    decoded = _decoded(parts, seams, measured=loudness is not None)
+    for number, (part, level) in enumerate(levelled(decoded, loudness)):
+        around = seams[number : number + 2] if seams else []
+        if around and not number:
+            output.add_silence(around[0], part.sample_rate)
+        goes_on = not (around and around[0].seconds)
+        trimmed = part.trimmed
+        fades = (
+            bool(around) and (trimmed[0] > 0 or around[0].seconds > 0),
+            bool(around) and (trimmed[1] > 0 or around[1].seconds > 0),
+        )
+        factor = 10 ** (level.gain / 20)
+        output.add(part, part.samples(factor, eased_from=before if goes_on else None, fades=fades))
+        if around:
+            output.add_silence(around[1], part.sample_rate)
+        treated.append(Treated(trimmed, level))
+        before = factor
+        if progress:
+            progress()
+    return treated
+
+
+def _decoded(parts: Iterable[bytes], seams: Sequence[Seam] | None, *, measured: bool) -> Iterator[Part]:
+    for number, data in enumerate(parts):
+        part = Part(data, number, measured=measured)
+        if seams:
+            part.trim(seams[number], seams[number + 1])
+        yield part
 
 
 def verify_file(
@@ -135,49 +202,69 @@ def verify_file(
 class _Output:
     """The file being written, and the row of parts of one sample rate that is being resampled into it."""
 
-    def __init__(self, path: Path, format: str, wanted: int | None, tags: Tags | None = None) -> None:
+    def __init__(
+        self, path: Path, format: str, wanted: int | None, tags: Tags | None = None, *, limited: bool = False
+    ) -> None:
         self._path = path
         self._tags = tags
         self._format = format
         self._wanted = wanted
+        self._is_limited = limited
         self._file: Any = None
+        self._limiter: Limiter | None = None
         self.rate = 0
         self.frames = 0
         self.spans: list[tuple[int, int]] = []
         self.pauses: list[list[Pause]] = []
+        self.gaps: list[Gap] = []
         self._room = 0
         self._row_rate = 0
         self._row_frames = 0
         self._row_start = 0
         self._resampler: Any = None
 
-    def add(self, part: bytes) -> None:
-        """Decode one part to the end of the file."""
-        # libsndfile only guesses the length of an MP3 without a tag, and stops there: never let it.
-        with opened(mp3.read(part).data if recognise(part) == "mp3" else part) as source:
-            if self._file is None:
-                self._open(source.samplerate)
-            if source.samplerate != self._row_rate:
-                self._begin_row(source.samplerate)
-            start, before = self._edge(), self._row_frames
-            finder = PauseFinder(source.samplerate)
-            for block in blocks(source):
-                self._row_frames += len(block)
-                mono = block[:, 0] if source.channels == 1 else block.mean(axis=1)
-                finder.add(mono)
-                self._write(self._resampler.resample_chunk(mono) if self._resampler else mono)
-            whole = self._row_frames - before == source.frames
-        if not whole:
-            raise UnusableAudio("truncated", f"Part {len(self.spans)} ends before its time.")
-        self.spans.append((start, self._edge()))
-        begin = start / self.rate
-        self.pauses.append([(begin + a, begin + b) for a, b in finder.pauses()])
+    def add(self, part: Part, samples: "Iterable[Samples]") -> None:
+        """Put what is left of a part at the end of the file."""
+        if self._file is None:
+            self._open(part.sample_rate)
+        if part.sample_rate != self._row_rate:
+            self._begin_row(part.sample_rate)
+        start = self._edge()
+        for block in samples:
+            self._row_frames += len(block)
+            self._write(self._resampler.resample_chunk(block) if self._resampler else block)
+        end = self._edge()
+        self.spans.append((start, end))
+        begin, from_ = start / self.rate, part.first / part.sample_rate
+        shifted = ((begin + a - from_, begin + b - from_) for a, b in part.pauses)
+        self.pauses.append(
+            [(max(a, begin), min(b, end / self.rate)) for a, b in shifted if b > begin and a < end / self.rate]
+        )
+
+    def add_silence(self, seam: Seam, first_rate: int) -> None:
+        """Put the silence of a seam, if it has any, at the end of the file: between two rows, so that it is exact."""
+        import numpy
+
+        if self._file is None:
+            self._open(first_rate)
+        left = round(seam.seconds * self.rate)
+        if not left:
+            return
+        self._end_row()
+        self._row_rate = 0
+        self.gaps.append(Gap(self.frames, self.frames + left, seam.kind))
+        while left:
+            some = min(left, self.rate)
+            self._write(numpy.zeros(some, numpy.float32))
+            left -= some
 
     def finish(self) -> None:
         """Write what the resampler still holds."""
         if self._file is None:
             raise UnusableAudio("empty", "There are no parts to join.")
         self._end_row()
+        if self._limiter:
+            self._encode(self._limiter.rest())
 
     def close(self) -> None:
         """Close the file; only then is its header true."""
@@ -199,6 +286,8 @@ class _Output:
                 self._file = soundfile.SoundFile(self._path, "w", self.rate, 1, **_ENCODINGS[self._format])
             if self._format == "flac" and self._tags:
                 self._file.comment = "-" * self._room
+        if self._is_limited:
+            self._limiter = Limiter(self.rate)
 
     def _begin_row(self, rate: int) -> None:
         import soxr
@@ -225,12 +314,15 @@ class _Output:
         return self._row_start + (2 * self._row_frames * self.rate + self._row_rate) // (2 * self._row_rate)
 
     def _write(self, samples: "Samples") -> None:
-        """Round to 16 bits, which changes nothing that was 16 bits before, and encode."""
-        import numpy
-
         self.frames += len(samples)
         if self._format == "wav" and 2 * self.frames + 44 + self._room > MAX_WAV_BYTES:
             raise ProcessingFailed("The audio is too long for a WAV file; mp3, ogg and flac can hold it.")
+        self._encode(self._limiter.add(samples) if self._limiter else samples)
+
+    def _encode(self, samples: "Samples") -> None:
+        """Round to 16 bits, which changes nothing that was 16 bits before, and encode."""
+        import numpy
+
         scaled = numpy.rint(samples * numpy.float32(32_768))
         with _writing():
             self._file.write(numpy.clip(scaled, -32_768, 32_767).astype(numpy.int16))

@@ -19,12 +19,12 @@ _QUIET = 0.06
 class PauseFinder:
     """Takes mono samples between -1 and 1 in blocks of any length; tells the pauses at the end.
 
-    Keeps one number for every 10 ms.
+    Keeps one number for every `window` frames, which are 10 ms or nearly.
     """
 
     def __init__(self, sample_rate: int) -> None:
-        self._window = max(1, round(sample_rate * WINDOW_SECONDS))
-        self._seconds = self._window / sample_rate
+        self.window = max(1, round(sample_rate * WINDOW_SECONDS))
+        self._seconds = self.window / sample_rate
         self._rest: Samples | None = None
         self._levels: list[Samples] = []
 
@@ -34,19 +34,31 @@ class PauseFinder:
 
         if self._rest is not None:
             samples = numpy.concatenate((self._rest, samples))
-        whole = len(samples) // self._window * self._window
+        whole = len(samples) // self.window * self.window
         if whole:
-            windows = samples[:whole].reshape(-1, self._window)
-            self._levels.append(numpy.einsum("ij,ij->i", windows, windows) / self._window)
+            windows = samples[:whole].reshape(-1, self.window)
+            self._levels.append(numpy.einsum("ij,ij->i", windows, windows) / self.window)
         self._rest = samples[whole:].copy()
+
+    def levels(self) -> "Samples":
+        """The RMS of every stretch of `window` frames, and of what is left over at the end."""
+        import numpy
+
+        rest = self._rest if self._rest is not None and len(self._rest) else None
+        return numpy.append(self._whole(), [] if rest is None else numpy.sqrt(numpy.square(rest).mean()))
+
+    def _whole(self) -> "Samples":
+        import numpy
+
+        return numpy.sqrt(numpy.concatenate(self._levels)) if self._levels else numpy.zeros(0, numpy.float32)
 
     def pauses(self) -> list[Pause]:
         """Those of at least SHORTEST_SECONDS, in order, also at the beginning and the end."""
         import numpy
 
-        if not self._levels:
+        levels = self._whole()
+        if not len(levels):
             return []
-        levels = numpy.sqrt(numpy.concatenate(self._levels))
         quiet = levels < max(float(numpy.percentile(levels, 90)) * _QUIET, 1e-5)
         edges = numpy.flatnonzero(numpy.diff(numpy.concatenate(([False], quiet, [False])).astype(numpy.int8)))
         shortest = SHORTEST_SECONDS / self._seconds

@@ -63,6 +63,12 @@ def cut(text: str, *, limit: int, language: str | None = None) -> list[Piece]:
     return list(_pieces(text, spans))
 
 
+def begins_paragraph(text: str, end: int, start: int) -> bool:
+    """Whether a paragraph begins between two spans, of which one ends and the other starts there."""
+    found = _PARAGRAPH.search(text, end, start + _LONGEST_MARKER)
+    return found is not None and found.start() < start
+
+
 # --- Packing ---------------------------------------------------------------------------------
 
 # In order of preference, what ends a part of a sentence. A full stop comes late: a sentence was cut
@@ -227,6 +233,9 @@ def _voiced(text: str, spans: Iterable[Span], limit: int | None = None) -> Itera
 
 # A blank line, or a line that begins a list item, a heading or a turn of dialogue.
 _PARAGRAPH = re.compile(r"\n[^\S\n]*\n\s*|\n(?=[ \t]*(?:[-*+•–—]|#{1,6}|\d{1,3}[.)])[ \t])")
+
+_LONGEST_MARKER = 8
+"""As much as must be seen of a line to tell that it begins a paragraph."""
 
 _WINDOW = 2_048
 _MARGIN = 64

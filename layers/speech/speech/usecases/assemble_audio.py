@@ -20,6 +20,7 @@ from speech.results import CHAPTERS, keys_under, result_keys
 from speech.segments import Segment, SegmentStatus
 from speech.settings import Settings
 from speech.usecases.finish_job import FinishJob
+from speech.usecases.plan_seams import plan_seams
 from speech.usecases.publish import Overtaken, Publication
 
 if TYPE_CHECKING:
@@ -124,24 +125,22 @@ class AssembleAudioUseCase:
                 path=path,
                 tags=tags,
                 progress=lease.keep,
+                seams=plan_seams(spec, rows, text),
+                loudness=spec.loudness,
             )
-            spoken, cues = self._follow(lease.job, rows, joined, text)
+            cues = self._follow(lease.job, rows, joined, text)
             chapters = chapter_list(tags, joined.chapters, joined.sample_rate)
             lease.keep()
             cost = jobs.cost_of(every)
             earlier = [row for row in every if row.take != lease.job.take]
             publication = Publication.begin(self.store, self.results, lease.job)
             try:
-                completed = self._publish(
-                    publication, lease, rows, earlier, joined, spoken, text, cues, chapters, path, cost
-                )
+                completed = self._publish(publication, lease, rows, earlier, joined, text, cues, chapters, path, cost)
             except Overtaken:
                 count("PublishingOvertaken")
                 self.finish.take_back(lease.job, keys_under(publication.base, lease.job))
                 publication = Publication.begin(self.store, self.results, lease.job)
-                completed = self._publish(
-                    publication, lease, rows, earlier, joined, spoken, text, cues, chapters, path, cost
-                )
+                completed = self._publish(publication, lease, rows, earlier, joined, text, cues, chapters, path, cost)
         self.finish.complete(completed)
 
     def _publish(
@@ -151,7 +150,6 @@ class AssembleAudioUseCase:
         rows: list[Segment],
         earlier: list[Segment],
         joined: "JoinedAudio",
-        spoken: list[tuple[float, float]],
         text: bytes,
         cues: list[Any],
         chapters: bytes,
@@ -179,7 +177,7 @@ class AssembleAudioUseCase:
             chapters=len(joined.chapters),
         )
         completed = jobs.complete(lease.job, result, cost=cost, now=self.clock.now(), rendered=jobs.rendered(rows))
-        manifest = manifest_of(completed, rows, earlier, spoken, joined.sample_rate, text)
+        manifest = manifest_of(completed, rows, earlier, joined, text)
         publication.put_bytes(
             "manifest.json", json.dumps(manifest, ensure_ascii=False, indent=2).encode(), "application/json"
         )
@@ -195,20 +193,16 @@ class AssembleAudioUseCase:
         """All of it, also what nobody speaks: the manifest counts from its beginning."""
         return self.texts.read_text(job.tenant, job.text_id, 0, MAX_TEXT_BYTES) if rows[-1].end else b""
 
-    def _follow(
-        self, job: Job, rows: list[Segment], joined: "JoinedAudio", text: bytes
-    ) -> tuple[list[tuple[float, float]], list[Any]]:
-        """Where each segment lies in the joined audio, in seconds, and the cues that follow the text."""
+    def _follow(self, job: Job, rows: list[Segment], joined: "JoinedAudio", text: bytes) -> list[Any]:
+        """The cues that follow the text."""
         from speech.audio.subtitles import Spoken, cues
         from speech.text.cutting import sentences
 
         spoken = []
-        times = []
         for row, (first, last), pauses in zip(rows, joined.spans, joined.pauses, strict=True):
             start, end = first / joined.sample_rate, last / joined.sample_rate
             said = text[row.start : row.end].decode()
             language = job.spec.language if job.spec else None
-            times.append((start, end))
             spoken.append(
                 Spoken(
                     text=said,
@@ -218,4 +212,4 @@ class AssembleAudioUseCase:
                     pauses=pauses,
                 )
             )
-        return times, cues(spoken)
+        return cues(spoken)

@@ -197,8 +197,9 @@ class CastJob:
         return checked
 
     def _spec(self, vendor: str, voice: str | None, options: Mapping[str, Any]) -> Spec:
-        from speech.requests import DEFAULT_FORMAT
+        from speech.requests import DEFAULT_FORMAT, DEFAULT_LOUDNESS, LOUDNESS_OFF
 
+        loudness = DEFAULT_LOUDNESS if self.request.loudness is None else self.request.loudness
         return Spec(
             vendor=vendor,
             voice=voice,
@@ -207,6 +208,8 @@ class CastJob:
             sample_rate=self.request.sample_rate,
             speed=self.request.speed,
             vendor_options=options,
+            loudness=None if loudness == LOUDNESS_OFF else float(loudness),
+            trim_silence=self.request.trim_silence is not False,
         )
 
 
