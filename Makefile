@@ -20,8 +20,10 @@ RUNTIME ?= $(call default,Runtime)
 ARCH ?= $(call default,Architecture)
 REGION ?= $(or $(AWS_REGION),$(AWS_DEFAULT_REGION),us-east-1)
 ENV ?= dev
-SAM_BUILD = RUNTIME=$(RUNTIME) ARCH=$(ARCH) PYTHON=$(BIN)/python $(BIN)/sam build --region $(REGION) \
-	--parameter-overrides Runtime=$(RUNTIME) Architecture=$(ARCH)
+# FFmpeg, which m4b needs: asked for by MEDIA=1, or by who deploys with MediaLayer=true.
+MEDIA_LAYER = $(if $(or $(MEDIA),$(findstring MediaLayer=true,$(OVERRIDES) $(PARAMETERS))),true,false)
+SAM_BUILD = RUNTIME=$(RUNTIME) ARCH=$(ARCH) MEDIA_LAYER=$(MEDIA_LAYER) PYTHON=$(BIN)/python $(BIN)/sam build --region $(REGION) \
+	--parameter-overrides Runtime=$(RUNTIME) Architecture=$(ARCH) MediaLayer=$(MEDIA_LAYER)
 
 .PHONY: help
 help: ## this list
@@ -29,12 +31,14 @@ help: ## this list
 
 # ---------------------------------------------------------------- hear it
 
+WITH_MEDIA = $(if $(MEDIA),$(VENV)/media)
+
 .PHONY: demo
-demo: $(VENV)/local ## speak a text into out/: TEXT=path VENDOR=name VOICE=id FORMAT=wav
+demo: $(VENV)/local $(WITH_MEDIA) ## speak a text into out/: TEXT=path VENDOR=name VOICE=id FORMAT=wav MEDIA=1
 	@$(RUN) local.demo
 
 .PHONY: up
-up: $(VENV)/local ## the whole stack on this machine, until Ctrl-C: POLICY=policy.json
+up: $(VENV)/local $(WITH_MEDIA) ## the whole stack on this machine, until Ctrl-C: POLICY=policy.json MEDIA=1
 	@exec env $(RUN) local.up
 
 # ---------------------------------------------------------------- trust it
@@ -78,7 +82,7 @@ prove: $(VENV)/dev ## every promise at full count, and write docs/guarantees.md:
 .PHONY: audit
 audit: $(VENV)/scan ## ask the network for known holes in all that is locked
 	$(SCANNERS)/bin/pip-audit --strict --disable-pip --require-hashes $(LOCKS:%=-r %)
-LOCKS := layers/speech/requirements.txt requirements/dev.txt requirements/local.txt requirements/scan.txt
+LOCKS := layers/speech/requirements.txt layers/media/requirements.txt requirements/dev.txt requirements/local.txt requirements/scan.txt
 
 .PHONY: bench
 bench: $(VENV)/dev ## measure, and write docs/benchmarks.md
@@ -87,12 +91,12 @@ bench: $(VENV)/dev ## measure, and write docs/benchmarks.md
 # ---------------------------------------------------------------- deploy it
 
 .PHONY: build
-build: $(VENV)/dev ## sam build: RUNTIME=python3.13 ARCH=arm64
+build: $(VENV)/dev ## sam build: RUNTIME=python3.13 ARCH=arm64 MEDIA=1
 	$(SAM_BUILD)
 
 .PHONY: deploy
-deploy: build ## sam deploy: ENV=prod OVERRIDES='DefaultVendor=convai'
-	$(BIN)/sam deploy --config-env $(ENV) --parameter-overrides Runtime=$(RUNTIME) Architecture=$(ARCH) $(PARAMETERS) $(OVERRIDES)
+deploy: build ## sam deploy: ENV=prod MEDIA=1 OVERRIDES='DefaultVendor=convai'
+	$(BIN)/sam deploy --config-env $(ENV) --parameter-overrides Runtime=$(RUNTIME) Architecture=$(ARCH) MediaLayer=$(MEDIA_LAYER) $(PARAMETERS) $(OVERRIDES)
 # What the command line says replaces what samconfig.toml says, so both are said.
 PARAMETERS = $(shell $(BIN)/python -c "import tomllib; \
 	print(*tomllib.load(open('samconfig.toml', 'rb'))['$(ENV)']['deploy']['parameters']['parameter_overrides'])")
@@ -127,6 +131,7 @@ lock: ## resolve requirements/*.in anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -c requirements/dev.txt requirements/local.in -o requirements/local.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/scan.in -o requirements/scan.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -c requirements/dev.txt layers/speech/requirements.in -o layers/speech/requirements.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -c requirements/dev.txt layers/media/requirements.in -o layers/media/requirements.txt
 
 .PHONY: clean
 clean: ## remove what was built; .venv stays
@@ -141,6 +146,10 @@ $(BIN)/python:
 # The files that these rules make are stamps: installed once, and again when a lock changes.
 $(VENV)/local: requirements/local.txt | $(BIN)/python
 	@test '$(VENV)/dev' -nt $< || { echo "installing what the laptop cloud needs"; $(INSTALL) --only-binary=:all: -r $<; }
+	@touch $@
+
+$(VENV)/media: layers/media/requirements.txt | $(VENV)/local
+	@test '$(VENV)/dev' -nt $< || { echo "installing FFmpeg for m4b, 36 MB"; $(INSTALL) --only-binary=:all: -r $<; }
 	@touch $@
 
 $(VENV)/dev: requirements/dev.txt | $(BIN)/python

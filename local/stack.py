@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -286,7 +287,8 @@ def _known_vendors(template_path: Path) -> list[str]:
 def _parameters(env: Mapping[str, str], vendors: Mapping[str, str], api_url: str) -> dict[str, str]:
     given = {parameter: env[name] for parameter, name in FROM_ENVIRONMENT.items() if env.get(name)}
     bases = {f"{vendor.title()}BaseUrl": url for vendor, url in vendors.items()}
-    return {"CallbackBaseUrl": api_url, **given, **bases, "Local": "true"}
+    media = "true" if find_spec("av") else "false"
+    return {"CallbackBaseUrl": api_url, "MediaLayer": media, **given, **bases, "Local": "true"}
 
 
 def _swept(wired: Sequence[template.Schedule], env: Mapping[str, str]) -> list[template.Schedule]:

@@ -24,7 +24,7 @@ REQUESTS: Mapping[str, tuple[Any, str | None, str]] = {
     "a text of a million and one characters": ({"text": "a " * 500_000 + "b"}, "text", "text-too-long"),
     "unknown vendor": ({"text": "Hello.", "vendor": "polly"}, "vendor", "unknown-vendor"),
     "voice of another kind": ({"text": "Hello.", "vendor": "creatify", "voice": "Ava"}, "voice", "invalid-request"),
-    "unknown format": ({"text": "Hello.", "format": "m4b"}, "format", "invalid-request"),
+    "unknown format": ({"text": "Hello.", "format": "aac"}, "format", "invalid-request"),
     "sample rate too low": ({"text": "Hello.", "sample_rate": 4000}, "sample_rate", "invalid-request"),
     "sample rate as a string": ({"text": "Hello.", "sample_rate": "24000"}, "sample_rate", "invalid-request"),
     "speed where there is none": ({"text": "Hello.", "vendor": "convai", "speed": 2}, "speed", "unsupported-option"),

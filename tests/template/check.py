@@ -17,6 +17,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:alarms",
         "Architecture": "arm64",
         "Runtime": "python3.12",
+        "MediaLayer": "true",
     },
 }
 

@@ -106,3 +106,42 @@ def test_slimming_keeps_code_and_licences(tmp_path: Path) -> None:
         "numpy-2.0.dist-info/licenses/LICENSE.txt",
         "numpy/core.py",
     ]
+
+
+MEDIA = TEMPLATE.parent / "layers" / "media"
+
+
+def plan_of_the_media_layer(**environment: str) -> str:
+    plan = ["make", "-n", "-f", str(MEDIA / "Makefile"), "build-FfmpegLayer", "ARTIFACTS_DIR=/tmp"]
+    told = {"PATH": "/usr/bin:/bin", **environment}
+    return subprocess.run(plan, capture_output=True, text=True, check=True, env=told).stdout
+
+
+def test_the_media_layer_is_built_for_the_target_from_its_lock_where_it_is_asked_for() -> None:
+    told = plan_of_the_media_layer(MEDIA_LAYER="true", RUNTIME="python3.12", ARCH="arm64")
+
+    assert "--require-hashes" in told
+    assert "manylinux_2_28_aarch64" in told
+    assert "--python-version 3.12" in told
+    assert "pip" not in plan_of_the_media_layer()
+
+
+def test_the_media_layer_holds_ffmpeg_alone_and_the_parameter_is_off_by_default() -> None:
+    lock = (MEDIA / "requirements.txt").read_text(encoding="utf-8")
+
+    assert names_in(lock) == ["av"]
+    assert ";" not in lock  # nothing to be decided for the target
+    assert sam_template()["Parameters"]["MediaLayer"]["Default"] == "false"
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [([], "false"), (["MEDIA=1"], "true"), (["OVERRIDES=MediaLayer=true"], "true"), (["OVERRIDES=A=b"], "false")],
+)
+def test_who_deploys_with_the_media_layer_builds_it(said: list[str], wanted: str) -> None:
+    plan = subprocess.run(
+        ["make", "-n", "deploy", *said], cwd=TEMPLATE.parent, capture_output=True, text=True, check=True
+    ).stdout
+
+    assert f"MEDIA_LAYER={wanted} " in plan
+    assert plan.count(f"MediaLayer={wanted}") >= 2

@@ -17,7 +17,8 @@ from speech.policy import MAX_SPEAKERS, Speaker
 from speech.text import lexicon
 from speech.vendors.base import INSTEAD_OF_TEXT
 
-FORMATS = ("mp3", "wav", "ogg", "flac")
+FORMATS = ("mp3", "wav", "ogg", "flac", "m4b")
+NEEDS_MEDIA_LAYER = "m4b"
 DEFAULT_FORMAT = "mp3"
 DEFAULT_LOUDNESS = -16.0
 MIN_LOUDNESS, MAX_LOUDNESS = -30.0, -8.0
@@ -69,10 +70,8 @@ def _language(value: str) -> str:
 
 
 def _format(value: str) -> str:
-    if value == "m4b":
-        raise ValueError("`m4b` is not available in this release; use `mp3`, `wav`, `ogg` or `flac`")
     if value not in FORMATS:
-        raise ValueError("must be one of `mp3`, `wav`, `ogg`, `flac`")
+        raise ValueError("must be one of `mp3`, `wav`, `ogg`, `flac`, and `m4b` where the stack has its media layer")
     return value
 
 
@@ -231,6 +230,21 @@ def require_https(url: str | None, *, local: bool) -> None:
     # What a name resolves to is judged whenever the webhook is sent.
     if re.fullmatch(r"[0-9.]+|.*:.*", host) and not egress.is_public(host):
         raise invalid([FieldError("webhook_url", "must be a public address")])
+
+
+def formats(*, media_layer: bool) -> list[str]:
+    """What a stack can make."""
+    return [each for each in FORMATS if media_layer or each != NEEDS_MEDIA_LAYER]
+
+
+def require_format(format: str | None, *, media_layer: bool) -> None:
+    """Raises InvalidRequest for what this stack was deployed without."""
+    if format == NEEDS_MEDIA_LAYER and not media_layer:
+        message = (
+            "`m4b` needs the media layer, which this stack was deployed without (`make deploy MEDIA=1`, on a laptop "
+            "`make up MEDIA=1`); `mp3`, `wav`, `ogg` and `flac` need nothing"
+        )
+        raise invalid([FieldError("format", message)])
 
 
 _MESSAGES: Mapping[str, str] = {

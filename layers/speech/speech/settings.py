@@ -43,6 +43,7 @@ class Settings:
     lease_seconds: float = 120
     local: bool = False
     dify_message_ids: bool = False
+    media_layer: bool = False
 
     @property
     def vendor_deadline_seconds(self) -> float:
@@ -92,6 +93,7 @@ class Settings:
             lease_seconds=number("LEASE_SECONDS", 120),
             local=source.get("LOCAL", "").lower() == "true",
             dify_message_ids=source.get("DIFY_MESSAGE_IDS", "").lower() == "true",
+            media_layer=source.get("MEDIA_LAYER", "").lower() == "true",
         )
 
 

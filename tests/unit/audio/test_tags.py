@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from speech.audio.join import FORMATS, JoinedAudio, join
-from speech.audio.tags import MAX_CHAPTERS, Chapter, Cover, Mark, Tags, printable, three_letters
+from speech.audio.tags import MAX_CHAPTER_TITLE, MAX_CHAPTERS, Chapter, Cover, Mark, Tags, printable, three_letters
 from speech.audio.verify import verify
 from tests.support.tagged import by_mutagen, chapters_by_ffmpeg, metadata_by_ffmpeg, seconds_by_mutagen
 from tests.unit.audio import sounds
@@ -116,13 +116,14 @@ def test_our_own_verdict_finds_no_fault_in_a_tagged_file(tmp_path: Path, format:
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_hostile_title_is_one_line_in_its_own_place(tmp_path: Path, format: str, title: str) -> None:
     safe = printable(title)
-    tags = Tags(title=safe or None, author=safe or None, comment="ours", marks=(Mark(0, safe or "One"), Mark(1, "Two")))
+    chapter = printable(title, MAX_CHAPTER_TITLE) or "One"
+    tags = Tags(title=safe or None, author=safe or None, comment="ours", marks=(Mark(0, chapter), Mark(1, "Two")))
 
     _, data = made(tmp_path, format, tags, parts(2))
 
     read = by_mutagen(data, format)
     assert (read.title or "", read.author or "", read.comment) == (safe, safe, "ours")
-    assert [each for _, each in read.chapters] == [safe or "One", "Two"]
+    assert [each for _, each in read.chapters] == [chapter, "Two"]
     assert len(safe) <= 500
     assert not any(each in safe for each in "\0\r\n\u2028\ud800")
 
@@ -163,19 +164,19 @@ def cues(file: soundfile.SoundFile) -> list[tuple[int, str]]:
 
 
 def test_without_marks_there_are_no_chapters() -> None:
-    assert TAGS.chapters([(0, 10), (10, 20)]) == []
+    assert TAGS.chapters([(0, 10), (10, 20)], 20) == []
 
 
 def test_a_mark_at_the_first_part_begins_at_0_whatever_silence_comes_before_it() -> None:
     tags = replace(TAGS, marks=(Mark(0, "One"), Mark(1, "Two")))
 
-    assert tags.chapters([(5, 10), (12, 20)]) == [Chapter(0, 12, "One"), Chapter(12, 20, "Two")]
+    assert tags.chapters([(5, 10), (12, 20)], 25) == [Chapter(0, 12, "One"), Chapter(12, 25, "Two")]
 
 
 def test_what_precedes_the_first_mark_is_a_chapter_named_after_the_work() -> None:
     tags = Tags(title="The Work", marks=(Mark(1, "One"),))
 
-    assert tags.chapters([(0, 10), (10, 20)]) == [Chapter(0, 10, "The Work"), Chapter(10, 20, "One")]
+    assert tags.chapters([(0, 10), (10, 20)], 20) == [Chapter(0, 10, "The Work"), Chapter(10, 20, "One")]
 
 
 @pytest.mark.parametrize(

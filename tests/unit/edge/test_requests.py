@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speech.errors import InvalidRequest
-from speech.requests import FORMATS, OPTIONS, JobRequest, Way, is_request_id, require_https
+from speech.requests import FORMATS, OPTIONS, JobRequest, Way, formats, is_request_id, require_format, require_https
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -153,12 +153,17 @@ def test_the_formats_are_those_that_can_be_written() -> None:
     assert set(FORMATS) == set(WRITTEN)
 
 
-def test_m4b_is_refused_with_the_reason_and_the_choice() -> None:
-    message = complaint(format="m4b")
+def test_m4b_is_refused_without_the_media_layer_with_the_way_to_it_and_the_choice() -> None:
+    request = parse(format="m4b")
 
-    assert "m4b" in message
-    assert "not available" in message
-    assert "mp3" in message
+    require_format(request.format, media_layer=True)
+    with pytest.raises(InvalidRequest) as refused:
+        require_format(request.format, media_layer=False)
+
+    assert [each.field for each in refused.value.errors] == ["format"]
+    assert "make deploy MEDIA=1" in refused.value.detail
+    assert "`mp3`" in refused.value.detail
+    assert (formats(media_layer=True), formats(media_layer=False)) == (list(FORMATS), ["mp3", "wav", "ogg", "flac"])
 
 
 @pytest.mark.parametrize("format", ["MP3", "aac", "", "audio/mpeg", ".mp3"])

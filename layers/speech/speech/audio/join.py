@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speech.audio import opus, tagging
+from speech.audio import m4b, opus, tagging
 from speech.audio.decode import blocks, opened
 from speech.audio.lame import Mp3File
 from speech.audio.levelling import Level, levelled
@@ -35,8 +35,9 @@ FORMATS = {
     "wav": Format("audio/wav"),
     "flac": Format("audio/flac"),
     "ogg": Format("audio/ogg", (8_000, 12_000, 16_000, 24_000, 48_000)),
+    "m4b": Format("audio/mp4", m4b.RATES),
 }
-"""`ogg` holds Opus. WAV and FLAC are 16 bit."""
+"""`ogg` holds Opus. WAV and FLAC are 16 bit. `m4b` needs the media layer."""
 
 MAX_WAV_BYTES = 2**32 - 1
 """The sizes in a WAV header have 32 bits."""
@@ -128,7 +129,7 @@ def join(
             treated = _write_parts(output, parts, seams, loudness, progress)
             output.finish()
         frames, rate = output.frames, output.rate
-        chapters = tags.chapters(output.spans) if tags else []
+        chapters = tags.chapters(output.spans, frames) if tags else []
         with _writing():
             tagging.write(path, format, tags, chapters, rate)
         verify_file(path, format=format, frames=frames, sample_rate=rate, progress=progress)
@@ -186,6 +187,9 @@ def verify_file(
     """Decode a finished file from end to end; raise unless it holds exactly what it should."""
     if format == "ogg":
         opus.verify_file(path, frames=frames, sample_rate=sample_rate, progress=progress)
+        return
+    if format == "m4b":
+        m4b.verify(path, frames=frames, sample_rate=sample_rate, progress=progress)
         return
     found = 0
     with opened(path) as file:
@@ -265,6 +269,9 @@ class _Output:
         self._end_row()
         if self._limiter:
             self._encode(self._limiter.rest())
+        if self._format == "m4b":
+            with _writing():
+                self._file.finish(self._tags.chapters(self.spans, self.frames) if self._tags else [])
 
     def close(self) -> None:
         """Close the file; only then is its header true."""
@@ -282,6 +289,8 @@ class _Output:
                 self._file = Mp3File(self._path, self.rate, room=self._room)
             elif self._format == "ogg":
                 self._file = opus.OpusFile(self._path, self.rate)
+            elif self._format == "m4b":
+                self._file = m4b.M4bFile(self._path, self.rate, self._tags)
             else:
                 self._file = soundfile.SoundFile(self._path, "w", self.rate, 1, **_ENCODINGS[self._format])
             if self._format == "flac" and self._tags:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from speech.audio import id3, ogg, riff, vorbis
+from speech.audio import id3, m4b, ogg, riff, vorbis
 from speech.audio.tags import Chapter, Tags
 
 
@@ -24,7 +24,9 @@ def room(format: str, tags: Tags | None) -> int:
 
 def write(path: Path, format: str, tags: Tags | None, chapters: Sequence[Chapter], rate: int) -> None:
     """Put the tags where `room` was left for them, and make an Ogg file the same every time."""
-    if format == "ogg":
+    if format == "m4b":
+        m4b.settle(path, tags)
+    elif format == "ogg":
         ogg.settle(path, partial(vorbis.comments, tags, chapters, rate) if tags else None)
     elif tags is None:
         return

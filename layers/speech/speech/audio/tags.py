@@ -72,13 +72,13 @@ class Tags:
     marks: tuple[Mark, ...] = ()
     opening: str | None = None
 
-    def chapters(self, spans: Sequence[tuple[int, int]] | None = None) -> list[Chapter]:
-        """The chapters, the first from 0 and the last to the end. As many before the `spans` are known as after."""
+    def chapters(self, spans: Sequence[tuple[int, int]] | None = None, end: int = 0) -> list[Chapter]:
+        """The chapters, the first from 0 and the last to `end`. As many before the `spans` are known as after."""
         marks = list(self.marks)
         if marks and marks[0].part:
             marks.insert(0, Mark(0, self.opening or self.title or marks[0].title))
         starts = [0, *(spans[mark.part][0] if spans else 0 for mark in marks[1:])]
-        ends = [*starts[1:], spans[-1][1] if spans else 0]
+        ends = [*starts[1:], end]
         return [Chapter(start, end, mark.title) for start, end, mark in zip(starts, ends, marks, strict=False)]
 
 

@@ -173,9 +173,10 @@ class AcceptJob:
 
     def resolve(self, request: "JobRequest") -> Cast:
         """Fill in every default. Raises InvalidRequest for what nobody, or this stack, can do."""
-        from speech.requests import require_https
+        from speech.requests import require_format, require_https
 
         require_https(request.webhook_url, local=self.settings.local)
+        require_format(request.format, media_layer=self.settings.media_layer)
         policy, now = self.policies.policy(), self.clock.now()
         is_out = cache(lambda vendor: self.store.health(vendor).is_open)
         return CastJob(request, self.settings, self.vendors, policy, now, is_out)()

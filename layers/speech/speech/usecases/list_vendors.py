@@ -36,7 +36,7 @@ class ListVendors:
         return {**_shown(standing_of(policy, self.settings, name, voice, {}, now)), "parts": of_parts}
 
     def _vendor(self, name: str, known: Capabilities) -> dict[str, Any]:
-        from speech.requests import FORMATS
+        from speech.requests import formats
 
         return {
             "name": name,
@@ -55,7 +55,7 @@ class ListVendors:
                 for option, value, limit in known.other_limits
             ],
             "concurrency": known.concurrency,
-            "formats": list(FORMATS),
+            "formats": formats(media_layer=self.settings.media_layer),
             "audio_formats": list(known.audio_formats),
             "languages": list(known.languages),
             "speed": {"minimum": known.speed[0], "maximum": known.speed[1]} if known.speed else None,
