@@ -44,9 +44,12 @@ WHY = {
     ("start_segment", "s3 HeadObject"): "is this audio there already? then nothing is bought",
     ("start_segment", "s3 GetObject"): "the segment's text; queues carry ids only",
     ("start_segment", "secretsmanager GetSecretValue"): "the vendor's key; kept for five minutes",
-    ("start_segment", "dynamodb PutItem"): "the attempt, before the vendor is called",
     ("start_segment", "s3 PutObject"): "the verified audio, under its content",
-    ("start_segment", "dynamodb TransactWriteItems"): "the segment is stored, counted, and its job goes to assembly",
+    (
+        "start_segment",
+        "dynamodb TransactWriteItems",
+    ): "the attempt, and that nobody else makes it, before the vendor is called; then all at once: the segment is "
+    "stored and counted, its job goes to assembly",
     ("start_segment", "sqs SendMessage"): "wakes assemble_audio",
     ("assemble_audio", "dynamodb GetItem"): "the job; for a drop also which job is the newest of its key",
     ("assemble_audio", "dynamodb PutItem"): "the lease: one assembles, and a dead one is noticed",

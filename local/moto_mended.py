@@ -8,7 +8,8 @@
   for each type that a value may have, under each name that a Python object might use for it.
 - The end of a multipart upload did not know If-Match, nor an upload that is not there.
 - Deleting a message from a queue lost one that arrived at that moment, and two receivers could get the same
-  message. Here both hold the queue's lock. Each message's age was worked out with calendars, several times a call.
+  message. Here both hold the queue's lock. A standard queue whose messages have groups is fair, as it is at AWS.
+  Each message's age was worked out with calendars, several times a call.
 """
 
 import copy
@@ -16,6 +17,7 @@ import functools
 import itertools
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -36,6 +38,7 @@ _send = notifications._send_sqs_message
 _post = S3Response._key_response_post
 _transact = dynamodb.DynamoDBBackend.transact_write_items
 _delete_message = sqs.Queue.delete_message
+_messages: Any = vars(sqs.Queue)["messages"]
 _receive_message = sqs.SQSBackend.receive_message
 _serialize_structure = BaseJSONSerializer._serialize_type_structure
 
@@ -52,6 +55,7 @@ def mend() -> None:
         setattr(owner, name, ours)
     setattr(sqs.Queue, "delete_message", _delete_alone)  # noqa: B010 - no method to mypy
     setattr(sqs.SQSBackend, "receive_message", _receive_alone)  # noqa: B010 - no method to mypy
+    setattr(sqs.Queue, "messages", property(_fairly))  # noqa: B010 - no property to mypy
     vars(sqs)["unix_time_millis"] = lambda: time.time() * 1000
 
 
@@ -171,6 +175,20 @@ def _delete_alone(self: sqs.Queue, receipt_handle: str) -> None:
 def _receive_alone(self: sqs.SQSBackend, queue_name: str, *args: Any, **kwargs: Any) -> list[sqs.Message]:
     with self.get_queue(queue_name)._messages_lock:  # a condition: who waits for messages lets go of it
         return _receive_message(self, queue_name, *args, **kwargs)
+
+
+def _fairly(self: sqs.Queue) -> list[sqs.Message]:
+    """What can be received: first the messages of the group of which the fewest are being worked on.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues-detailed.html
+    AWS calls a group noisy that has more than a tenth of what is in flight, or of the time it took; here one has more
+    or less than another.
+    """
+    found: list[sqs.Message] = _messages.fget(self)
+    if self.fifo_queue or len({message.group_id for message in found}) < 2:
+        return found
+    busy = Counter(message.group_id for message in self.pending_messages if not message.visible)
+    return sorted(found, key=lambda message: busy[message.group_id])
 
 
 # --- Also where moto is no server ---

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from speech import jobs, segments
 from speech.aws.clients import Clients
-from speech.aws.dynamo import RETENTION_SECONDS, DynamoJobStore, DynamoPolicies
+from speech.aws.dynamo import RETENTION_SECONDS, TRIES_OF_CONFLICTS, DynamoJobStore, DynamoPolicies
 from speech.aws.faults import translated
 from speech.aws.rows import decode, encode
 from speech.errors import CorruptRow, InvalidRequest, StaleWrite, StoreUnavailable
@@ -278,6 +278,76 @@ def test_e3_a_refused_condition_beside_a_conflict_is_a_lost_race(store: DynamoJo
 
     with pytest.raises(StaleWrite):
         store.finish(a_job(rev=2), a_delivery())
+
+
+def a_calling_segment(**changes: Any) -> Segment:
+    return segments.claim(a_segment(**changes), now=NOW, lease_ms=1_000)
+
+
+def test_e2_a_claim_whose_answer_is_lost_is_ours(store: DynamoJobStore, answer_lost: Interrupt) -> None:
+    store.create(a_job(), [a_segment()])
+    answer_lost("TransactWriteItems")
+
+    assert store.claim_audio(a_calling_segment(), until=NOW) is None
+
+
+def test_e2_a_claim_that_the_sdk_repeats_is_ours(store: DynamoJobStore, sdk_repeats: Interrupt) -> None:
+    store.create(a_job(), [a_segment()])
+    sdk_repeats("TransactWriteItems")
+
+    assert store.claim_audio(a_calling_segment(), until=NOW) is None
+
+
+def test_e2_a_claim_that_meets_a_busy_table_is_not_made(store: DynamoJobStore, answer_lost: Interrupt) -> None:
+    answer_lost("TransactWriteItems", error=aws_says("ThrottlingException"))
+
+    with pytest.raises(StoreUnavailable):
+        store.claim_audio(a_calling_segment(), until=NOW)
+
+
+def test_e3_claims_that_meet_in_the_same_moment_begin_again(store: DynamoJobStore, answer_lost: Interrupt) -> None:
+    store.create(a_job(), [a_segment()])
+    answer_lost("TransactWriteItems", error=cancelled("None", "TransactionConflict"))
+
+    assert store.claim_audio(a_calling_segment(), until=NOW) is None
+
+
+def test_e3_where_claims_meet_again_and_again_nobody_knows_whose_it_is(
+    store: DynamoJobStore, answer_lost: Interrupt
+) -> None:
+    for _ in range(TRIES_OF_CONFLICTS):
+        answer_lost("TransactWriteItems", error=cancelled("None", "TransactionConflict"))
+
+    rival = store.claim_audio(a_calling_segment(job_id="job_unknown"), until=NOW)
+
+    assert rival is not None
+    assert rival.job_id == ""
+
+
+def test_e12_a_claim_that_cannot_be_understood_is_nobodys(
+    store: DynamoJobStore, client: "DynamoDBClient", table: str
+) -> None:
+    store.create(a_job(), [a_segment()])
+    key = {"pk": {"S": f"{TENANT}#claim#{a_segment().audio_key}"}, "sk": {"S": "claim"}}
+    client.put_item(TableName=table, Item={**key, "segment": {"S": "x"}, "write_id": {"S": "w"}})
+
+    rival = store.claim_audio(a_calling_segment(), until=NOW)
+
+    assert rival is not None
+    assert store.job_and_segment(TENANT, rival.job_id, rival.segment) == (None, None)
+    assert store.claim_audio(a_calling_segment(), until=NOW, over=rival) is None
+
+
+def test_a_claim_outlives_the_last_moment_of_its_job_by_a_day(
+    store: DynamoJobStore, client: "DynamoDBClient", table: str
+) -> None:
+    store.create(a_job(), [a_segment()])
+
+    store.claim_audio(a_calling_segment(), until=NOW + 3_600_000)
+
+    row = rows_of(client, table)["claim"]
+    assert int(row["expires_at"]["N"]) == (NOW + 3_600_000) // 1000 + 86_400
+    assert "audio_key" not in row
 
 
 def test_keys_that_were_not_processed_are_asked_for_again(

@@ -773,3 +773,96 @@ def test_segments_that_are_dropped_are_gone_and_used_by_nobody(store: JobStore) 
     assert set(store.users_of("one")) == {(TENANT, JOB_ID)}
     with pytest.raises(StaleWrite):
         store.save_segment(segments.claim(rows[3], now=NOW, lease_ms=1_000))
+
+
+# --- Who buys an audio that several want ------------------------------------------------------
+
+
+def several_pending(store: JobStore, many: int) -> list[Segment]:
+    """One segment each of so many jobs, all of the same audio."""
+    rows = [a_segment(job_id=f"job_{number:026d}", audio_key="default/ab/same") for number in range(many)]
+    store.add_segments(rows)
+    return rows
+
+
+def calling(row: Segment) -> Segment:
+    return segments.claim(row, now=NOW, lease_ms=120_000, vendor="voiceai")
+
+
+def test_the_first_to_claim_an_audio_is_the_one_to_call(store: JobStore) -> None:
+    first, second = several_pending(store, 2)
+
+    assert store.claim_audio(calling(first), until=NOW) is None
+    rival = store.claim_audio(calling(second), until=NOW)
+
+    assert rival is not None
+    assert (rival.job_id, rival.segment) == (first.job_id, first.index)
+    assert store.segment(TENANT, first.job_id, 0) == calling(first)
+    assert store.segment(TENANT, second.job_id, 0) == second
+
+
+def test_whoever_has_the_claim_calls_again_without_asking(store: JobStore) -> None:
+    (row,) = several_pending(store, 1)
+    store.claim_audio(calling(row), until=NOW)
+    again = segments.retry(
+        calling(row), now=NOW, not_before=NOW, due_at=NOW, outcome=Outcome.RELEASED, problem=a_problem()
+    )
+    store.save_segment(again)
+
+    assert store.claim_audio(calling(again), until=NOW) is None
+
+
+def test_a_claim_is_taken_over_once_and_only_from_whom_was_seen(store: JobStore) -> None:
+    lost, *others = several_pending(store, 4)
+    store.claim_audio(calling(lost), until=NOW)
+    seen = store.claim_audio(calling(others[0]), until=NOW)
+
+    answers = [store.claim_audio(calling(each), until=NOW, over=seen) for each in others]
+
+    assert answers[0] is None
+    assert [(each.job_id if each else None) for each in answers[1:]] == [others[0].job_id] * 2
+
+
+def test_i7_a_segment_that_moved_claims_nothing(store: JobStore) -> None:
+    moved, other = several_pending(store, 2)
+    store.save_segment(segments.postpone(moved, due_at=None))
+
+    with pytest.raises(StaleWrite):
+        store.claim_audio(calling(moved), until=NOW)
+
+    assert store.claim_audio(calling(other), until=NOW) is None
+
+
+def test_a_claim_is_none_of_those_who_have_the_audio(store: JobStore) -> None:
+    """Its row must be in no index that an erasure asks."""
+    (row,) = several_pending(store, 1)
+    store.claim_audio(calling(row), until=NOW)
+
+    assert list(store.users_of("default/ab/same")) == [(TENANT, row.job_id)]
+    assert {due.kind for due in store.due(NOW + 10**7, 10)} == {"segment"}
+
+
+def test_f7_the_claims_of_a_job_are_dropped_and_those_of_others_stay(store: JobStore) -> None:
+    first, second = several_pending(store, 2)
+    mine = replace(first, index=1, audio_key="default/cd/mine")
+    store.add_segments([mine])
+    store.claim_audio(calling(mine), until=NOW)
+    store.claim_audio(calling(second), until=NOW)
+
+    store.drop_claims(TENANT, first.job_id, ["default/cd/mine", "default/ab/same", "default/ef/none"])
+
+    assert store.claim_audio(calling(first), until=NOW) is not None
+    other = replace(second, index=1, audio_key="default/cd/mine")
+    store.add_segments([other])
+    assert store.claim_audio(calling(other), until=NOW) is None
+
+
+def test_many_workers_that_claim_an_audio_at_once_are_one(store: JobStore) -> None:
+    rows = several_pending(store, 20)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda row: store.claim_audio(calling(row), until=NOW), rows))
+
+    assert answers.count(None) == 1
+    owner = rows[answers.index(None)].job_id
+    assert {each.job_id for each in answers if each is not None} == {owner}

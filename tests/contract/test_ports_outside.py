@@ -138,6 +138,23 @@ def test_a_delay_is_rounded_up_and_cut_to_what_a_queue_can_hold_back(
     assert asked == [seconds] * 3
 
 
+@pytest.mark.parametrize("number", [1, 12])
+def test_t3_messages_to_a_vendor_are_in_the_group_of_their_job_and_the_queue_is_fair(
+    aws: Clients, queue_urls: Mapping[str, str], on_event: Listen, number: int
+) -> None:
+    groups: list[str] = []
+
+    def note(params: dict[str, Any], **_: Any) -> None:
+        body = json.loads(params["body"])
+        groups.extend(entry["MessageGroupId"] for entry in body.get("Entries", [body]))
+
+    on_event(aws.sqs, "before-call.sqs", note)
+
+    SqsDispatcher(aws.sqs, queue_urls).start("voiceai", starts(number))
+
+    assert groups == [JOB_ID] * number
+
+
 def test_e5_a_batch_that_is_partly_refused_is_not_taken_for_sent(
     aws: Clients, queue_urls: Mapping[str, str], on_event: Listen
 ) -> None:

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 
 from speech.errors import OverBudget, StaleWrite
 from speech.health import Health
 from speech.jobs import Job, Progress
 from speech.ports import ApiKeyRecord, Cleanup, Delivery, Due
-from speech.segments import Segment
+from speech.segments import Claim, Segment
 from tests.fakes.faults import Faulty
 
 MOST_SEGMENTS_AT_CREATION = 90
@@ -31,6 +32,8 @@ class FakeJobStore(Faulty):
         self._cleanups: dict[tuple[str, str], Cleanup] = {}
         self._quarantined: set[Due] = set()
         self._health: dict[str, Health] = {}
+        self._claims: dict[tuple[str, str], Claim] = {}
+        self._tokens = count()
 
     def put(self, *rows: Job | Segment | Delivery | Cleanup) -> None:
         with self._lock:
@@ -173,6 +176,25 @@ class FakeJobStore(Faulty):
         with self._call("save_segment"):
             self._expect(self._of(segment).get(segment.index), segment)
             self.put(segment)
+
+    def claim_audio(self, segment: Segment, *, until: int, over: Claim | None = None) -> Claim | None:
+        with self._call("claim_audio"):
+            self._expect(self._of(segment).get(segment.index), segment)
+            there = self._claims.get((segment.tenant, segment.audio_key))
+            is_own = there is not None and (there.job_id, there.segment) == (segment.job_id, segment.index)
+            if there is not None and not is_own and there != over:
+                return there
+            claim = Claim(segment.job_id, segment.index, f"token-{next(self._tokens)}")
+            self._claims[segment.tenant, segment.audio_key] = claim
+            self.put(segment)
+            return None
+
+    def drop_claims(self, tenant: str, job_id: str, audio_keys: Sequence[str]) -> None:
+        with self._call("drop_claims"):
+            for key in audio_keys:
+                claim = self._claims.get((tenant, key))
+                if claim is not None and claim.job_id == job_id:
+                    del self._claims[tenant, key]
 
     def save_segments(self, segments: Sequence[Segment]) -> None:
         with self._call("save_segments"):

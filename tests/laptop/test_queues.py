@@ -186,6 +186,18 @@ def test_no_more_invocations_run_than_the_source_allows(moto: str, queue: Queue)
     assert pool.most == 2
 
 
+def test_a_queue_whose_messages_have_groups_is_shared_between_them(moto: str, queue: Queue) -> None:
+    for number in range(8):
+        queue.client.send_message(QueueUrl=queue.url, MessageBody=f"book {number}", MessageGroupId="book")
+    queue.client.send_message(QueueUrl=queue.url, MessageBody="a sentence", MessageGroupId="sentence")
+
+    first, second, third = (
+        queue.client.receive_message(QueueUrl=queue.url, MaxNumberOfMessages=1)["Messages"][0]["Body"] for _ in range(3)
+    )
+
+    assert [first, second, third] == ["book 0", "a sentence", "book 1"]
+
+
 def test_a_window_gathers_what_comes_until_the_batch_is_full(moto: str, queue: Queue) -> None:
     queue.client.set_queue_attributes(QueueUrl=queue.url, Attributes={"VisibilityTimeout": "30"})
     queue.send("one")

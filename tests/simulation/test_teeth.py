@@ -33,7 +33,7 @@ def a_world(lab: Laboratory, seed: int, where: Mapping[str, Any]) -> World:
             vendor,
             tuple(texts[:1] if where.get("repeats") else texts[5 * number : 5 * number + size]),
             webhook=where.get("webhook", False),
-            at=60.0 * number,
+            at=0.0 if where.get("together") else 60.0 * number,
         )
         for number in range(3)
     ]

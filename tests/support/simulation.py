@@ -604,12 +604,18 @@ class Simulation:
     def _check_bills(self, jobs: Sequence[Job]) -> None:
         """I5, I20: whatever was billed shows in an attempt that says so, or says that nobody knows."""
         shown: Counter[str] = Counter()
+        good: Counter[str] = Counter()
+        unsure: Counter[str] = Counter()
         for job in jobs:
             text = self.world.texts.texts.get((TENANT, job.text_id), b"")
             for segment in self.world.store.segments(TENANT, job.id):
                 said = text[segment.start : segment.end].decode()
                 for attempt in segment.attempts:
                     shown[said] += attempt.outcome is not Outcome.RELEASED
+                    good[segment.audio_key] += attempt.outcome is Outcome.SETTLED and attempt.problem_code is None
+                    unsure[segment.audio_key] += attempt.outcome is Outcome.AMBIGUOUS
+        for key, times in good.items():
+            assert times <= 1 + unsure[key], f"I5: {times} bought the same audio, {unsure[key]} of them unsure"
         for said, billed in self.bills().items():
             assert billed <= shown[said], f"I20: billed {billed} times, {shown[said]} shown"
             if self.calls_back and not self.others:

@@ -23,6 +23,7 @@ from speech.usecases.deliver_event import DeliverEventUseCase
 from speech.usecases.erase_job import EraseJob
 from speech.usecases.finish_job import FinishJob
 from speech.usecases.settle_segment import SettleSegment
+from speech.usecases.single_flight import SingleFlight
 from speech.usecases.start_segment import StartSegmentUseCase
 from speech.usecases.sweep import Sweep
 from speech.usecases.vendor_gate import VendorGate
@@ -164,6 +165,7 @@ class World:
             vendors=self._vendor,
             settle=self.settle,
             gate=self.gate,
+            flight=SingleFlight(self.store, self.audio, self.clock, self.settle),
             **common,
         )
         self.check = CheckSegmentUseCase(

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from speech.usecases.read_job import ReadJob
     from speech.usecases.read_vendor import ReadVendor
     from speech.usecases.settle_segment import SettleSegment
+    from speech.usecases.single_flight import SingleFlight
     from speech.usecases.start_segment import StartSegmentUseCase
     from speech.usecases.sweep import Sweep
     from speech.usecases.vendor_callback import VendorCallback
@@ -324,7 +325,14 @@ class Services:
             self.vendor,
             self._settle,
             self._gate,
+            self._flight,
         )
+
+    @cached_property
+    def _flight(self) -> "SingleFlight":
+        from speech.usecases.single_flight import SingleFlight
+
+        return SingleFlight(self.store, self.audio, self.clock, self._settle)
 
     @cached_property
     def _gate(self) -> "VendorGate":

@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import re
 import secrets
+import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
 from speech.jobs import Spec
@@ -13,9 +16,16 @@ ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 PREFIX = "job_"
 DIGITS = 26
 
-NOT_AUDIBLE = frozenset({"delivery"})
-"""Vendor options that change how audio reaches us, but not what is heard."""
+NOT_AUDIBLE = frozenset({"delivery", "filename", "streaming"})
+"""Vendor options that change how audio reaches us, but not what is heard. Every other one is part of the key."""
 
+LEFT_OUT: Mapping[str, Mapping[str, Any]] = {
+    "voiceai": {"audio_format": "wav", "temperature": 1, "top_p": 0.8},
+    "playht": {"voice_engine": "PlayHT2.0"},
+}
+"""What a vendor documents, or its adapter sends, for an option that is left out: to say it is to say nothing."""
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 _VALUES = {digit: value for value, digit in enumerate(ALPHABET)}
 
 
@@ -57,12 +67,29 @@ def is_job_id(value: str) -> bool:
 
 
 def segment_key(tenant: str, spec: Spec, text: str) -> str:
-    """The content address of a segment's audio: a hash of everything that affects its sound."""
-    options = {name: value for name, value in spec.vendor_options.items() if name not in NOT_AUDIBLE}
+    """The content address of a segment's audio: a hash of everything that affects its sound, each in one form.
+
+    That of an option is settled here and not where a request is read: what is sent to a vendor stays as it was asked.
+    """
+    left_out = LEFT_OUT.get(spec.vendor, {})
+    options = {
+        name: value
+        for name, value in ((name, _one_form(value)) for name, value in spec.vendor_options.items())
+        if name not in NOT_AUDIBLE and value is not None and value != left_out.get(name)
+    }
+    voice, speed = _one_form(spec.voice), None if spec.speed is None else float(spec.speed)
+    spoken = unicodedata.normalize("NFC", text)
     digest = hashlib.sha256(
-        canonical([1, tenant, spec.vendor, spec.voice, spec.language, spec.speed, options, text])
+        canonical([1, tenant, spec.vendor, voice, spec.language, speed, options, spoken])
     ).hexdigest()
     return f"{tenant}/{digest[:2]}/{digest}"
+
+
+def _one_form(value: Any) -> Any:
+    """1.0 is 1, and a UUID is the same in capitals."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value.lower() if isinstance(value, str) and _UUID.fullmatch(value) else value
 
 
 def canonical(value: Any) -> bytes:

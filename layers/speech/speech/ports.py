@@ -9,7 +9,7 @@ from speech.health import Health
 from speech.jobs import Job, Progress
 from speech.messages import AssembleAudio, CheckSegment, DeliverEvent, StartSegment
 from speech.policy import Policy
-from speech.segments import Segment, SegmentAudio
+from speech.segments import Claim, Segment, SegmentAudio
 
 
 class Clock(Protocol):
@@ -163,6 +163,18 @@ class JobStore(Protocol):
 
     def save_segment(self, segment: Segment) -> None:
         """Write a segment whose row still has revision `segment.rev - 1`."""
+        ...
+
+    def claim_audio(self, segment: Segment, *, until: int, over: Claim | None = None) -> Claim | None:
+        """As `save_segment`, and put down that this segment buys its audio, in one transaction. None: it is done.
+
+        Else nothing is written, and the answer is who buys it: somebody other than this segment and `over`. Where
+        that cannot be told, for too many ask at once, its `job_id` is empty. Nobody asks for it after `until`.
+        """
+        ...
+
+    def drop_claims(self, tenant: str, job_id: str, audio_keys: Sequence[str]) -> None:
+        """Take away that segments of this job buy these audios; what others buy stays."""
         ...
 
     def save_segments(self, segments: Sequence[Segment]) -> None:

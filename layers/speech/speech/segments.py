@@ -166,6 +166,15 @@ class Segment:
         return (*(attempt.entry for attempt in self.attempts), *meant)
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who buys an audio that several may want: this segment. `token` tells one claim from the next."""
+
+    job_id: str
+    segment: int
+    token: str
+
+
 def _moved(segment: Segment, to: SegmentStatus, **changes: Any) -> Segment:
     if to not in TRANSITIONS[segment.status]:
         raise IllegalTransition(f"A segment cannot go from {segment.status} to {to}.")

@@ -16,7 +16,6 @@ from speech.aws import dynamo, s3
 from speech.errors import StaleWrite
 from speech.jobs import JobStatus
 from speech.observability import logger
-from speech.segments import SegmentStatus
 from speech.usecases import (
     assemble_audio,
     check_segment,
@@ -25,6 +24,7 @@ from speech.usecases import (
     ingest_message,
     post_job,
     settle_segment,
+    single_flight,
     sweep,
 )
 from speech.usecases.accept_job import Arrival
@@ -57,18 +57,27 @@ def no_condition_on_writes(patch: Patch) -> None:
     patch.setattr(dynamo, "_follows", lambda rev: {})
 
 
-@_bug(messages=0.8, vendor="voiceai")
+@_bug(messages=0.8, vendor="voiceai", slow=0.3, sentences=5)
 def two_may_claim(patch: Patch) -> None:
-    real = dynamo.DynamoJobStore.save_segment
+    real = dynamo.DynamoJobStore.claim_audio
 
-    def save(self: Any, segment: Any) -> None:
+    def claim(self: Any, segment: Any, **facts: Any) -> Any:
         try:
-            real(self, segment)
+            return real(self, segment, **facts)
         except StaleWrite:
-            if segment.status is not SegmentStatus.CALLING:
-                raise
+            return None
 
-    patch.setattr(dynamo.DynamoJobStore, "save_segment", save)
+    patch.setattr(dynamo.DynamoJobStore, "claim_audio", claim)
+
+
+@_bug(vendor="voiceai", repeats=True, sentences=1, together=True)
+def nobody_looks_who_else_is_buying(patch: Patch) -> None:
+    patch.setattr(dynamo.DynamoJobStore, "claim_audio", lambda self, segment, **_: self.save_segment(segment))
+
+
+@_bug(vendor="voiceai", repeats=True, sentences=1, together=True)
+def whoever_buys_is_taken_for_dead(patch: Patch) -> None:
+    patch.setattr(single_flight.SingleFlight, "_owner", lambda self, claim, segment: None)
 
 
 @_bug()

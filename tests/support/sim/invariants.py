@@ -138,14 +138,19 @@ def _bills(world: World, jobs: list[Job], *, faultless: bool) -> None:
     settled: Counter[str] = Counter()
     unsure: Counter[str] = Counter()
     wanted: Counter[str] = Counter()
+    good_of: Counter[str] = Counter()
+    unsure_of: Counter[str] = Counter()
     for job in jobs:
         rows = world.watch.segments(job.id)
         for text, row in zip(pieces(world, job), rows, strict=True):
             said = text.strip()
             wanted[said] += 1
+            _count(row, row.audio_key, good_of, unsure_of)
             _count(row, said, settled, unsure)
             good = sum(attempt.outcome is Outcome.SETTLED and attempt.problem_code is None for attempt in row.attempts)
             require(good <= 1, "I5", "a segment was bought again after it was bought well")
+    for key, good in good_of.items():
+        require(good <= 1 + unsure_of[key], "I5", f"{good} jobs bought the same audio, {unsure_of[key]} unsure")
     billed = Counter({text.strip(): count for text, count in world.market.bill().items()})
     spoilt = Counter(sale.text.strip() for sale in world.market.sales if sale.purchase.fault is not None)
     reconciled = {sale.text.strip() for sale in world.market.sales if sale.vendor == "creatify"}

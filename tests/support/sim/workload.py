@@ -72,18 +72,23 @@ def orders_of(seed: int, jobs: int = JOBS, *, repeats: bool = True) -> list[Orde
     for number in range(jobs):
         vendor = dice.choice(vendors)
         sentences = tuple(unused.pop() for _ in range(dice.choice((1, 1, 1, 2, 3, 5))))
+        twin: Order | None = None
         if orders and repeats and dice.random() < 0.1:
             earlier = dice.choice(orders)
             vendor, sentences = earlier.vendor, earlier.sentences[:1]
+            # Every other one wants the very same audio at nearly the same moment.
+            twin = earlier if random.Random(f"twin {seed} {number}").random() < 0.5 else None
+        way, options, webhook = dice.choice(WAYS), dice.choice(OPTIONS[vendor]), dice.random() < 0.4
+        at = dice.choice((0.0, 0.0, 30.0, 100.0)) * dice.random()
         orders.append(
             Order(
                 name=f"order-{seed}-{number}",
-                way=dice.choice(WAYS),
+                way=way,
                 vendor=vendor,
                 sentences=sentences,
-                options=dice.choice(OPTIONS[vendor]),
-                webhook=dice.random() < 0.4,
-                at=dice.choice((0.0, 0.0, 30.0, 100.0)) * dice.random(),
+                options=twin.options if twin else options,
+                webhook=webhook,
+                at=twin.at if twin else at,
                 format=dice.choice(("wav", "wav", "wav", "flac")),
                 cancel=dice.choice((0.0, 0.2, 3.0, 60.0)) if repeats and dice.random() < 0.15 else None,
             )

@@ -126,7 +126,7 @@ def test_a_segment_of_a_vendor_that_is_well_costs_no_call_more() -> None:
     world.run()
 
     assert ends(world) == {JobStatus.COMPLETED}
-    assert world.store.calls[:2] == ["job_segment_and_health", "save_segment"]
+    assert world.store.calls[:2] == ["job_segment_and_health", "claim_audio"]
     assert not {"health", "save_health"} & set(world.store.calls)
 
 

@@ -20,7 +20,7 @@ from speech.jobs import Job, Progress
 from speech.observability import count, logger
 from speech.policy import Policy
 from speech.ports import ApiKeyRecord, Cleanup, Clock, Delivery, Due
-from speech.segments import Segment
+from speech.segments import Claim, Segment
 from speech.settings import TENANT
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ RETENTION_SECONDS = 90 * 86_400
 """How long a row outlives its last write, or the time it comes due. Nothing relies on it being gone."""
 
 READS_OF_UNPROCESSED_KEYS = 3
+
+CLAIM_RETENTION_SECONDS = 86_400
+"""How long it is kept who bought an audio, after the last moment at which that job can be under way."""
 
 POLICY_MAX_AGE_MS = 60_000
 POLICY_KEY: "_Key" = {"pk": {"S": f"{TENANT}#policy"}, "sk": {"S": "policy"}}
@@ -70,6 +73,10 @@ def _api_key_key(tenant: str, key_id: str) -> _Key:
 
 def _health_key(vendor: str) -> _Key:
     return {"pk": {"S": f"{TENANT}#vendor#{vendor}"}, "sk": {"S": "health"}}
+
+
+def _claim_key(tenant: str, audio_key: str) -> _Key:
+    return {"pk": {"S": f"{tenant}#claim#{audio_key}"}, "sk": {"S": "claim"}}
 
 
 def _cache_key(tenant: str, name: str, part: int) -> _Key:
@@ -237,6 +244,53 @@ class DynamoJobStore:
 
     def save_segment(self, segment: Segment) -> None:
         self._replace(segment)
+
+    def claim_audio(self, segment: Segment, *, until: int, over: Claim | None = None) -> Claim | None:
+        write_id = _new_write_id()
+        puts = [
+            self._put(segment, write_id, _follows(segment.rev)),
+            {"TableName": self._table, **self._claim(segment, write_id, until, over)},
+        ]
+        for _ in range(TRIES_OF_CONFLICTS):
+            try:
+                self._write(puts)
+            except ClientError as error:
+                refused = _refused(error)
+                if 0 not in refused:
+                    return _claim_of(refused[1])
+                if _written_by(refused[0]) != write_id:
+                    raise _stale() from error
+            except StoreUnavailable as error:
+                if is_conflict(error.__cause__):
+                    continue
+                if not self._was_written(_key_of(segment), write_id):
+                    raise
+            return None
+        return Claim(job_id="", segment=0, token="")
+
+    def drop_claims(self, tenant: str, job_id: str, audio_keys: Sequence[str]) -> None:
+        for first in range(0, len(audio_keys), ROWS_PER_TRANSACTION):
+            actions: Any = [
+                {
+                    "Delete": {
+                        "TableName": self._table,
+                        "Key": _claim_key(tenant, key),
+                        "ConditionExpression": "attribute_not_exists(pk) OR job_id = :job",
+                        "ExpressionAttributeValues": {":job": {"S": job_id}},
+                        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+                    }
+                }
+                for key in audio_keys[first : first + ROWS_PER_TRANSACTION]
+            ]
+            while actions:
+                try:
+                    with translated():
+                        self._client.transact_write_items(TransactItems=actions)
+                except ClientError as error:
+                    refused = _refused(error)
+                    actions = [action for position, action in enumerate(actions) if position not in refused]
+                else:
+                    break
 
     def save_segments(self, segments: Sequence[Segment]) -> None:
         for first in range(0, len(segments), ROWS_PER_TRANSACTION):
@@ -422,6 +476,24 @@ class DynamoJobStore:
             return _written_by(self._get(key) or {}) == write_id
         except StoreUnavailable:
             return False
+
+    def _claim(self, segment: Segment, write_id: str, until: int, over: Claim | None) -> dict[str, Any]:
+        """The row that says who buys an audio. Its key alone holds the audio's: it is none of those who have it."""
+        owner = {"job_id": {"S": segment.job_id}, "segment": {"N": str(segment.index)}}
+        values = {":job": owner["job_id"], ":segment": owner["segment"]}
+        condition = "attribute_not_exists(pk) OR (#job = :job AND #segment = :segment)"
+        if over is not None:
+            condition, values = f"{condition} OR write_id = :over", {**values, ":over": {"S": over.token}}
+        expires_at = max(self._clock.now(), until) // 1000 + CLAIM_RETENTION_SECONDS
+        return {
+            "Item": _claim_key(segment.tenant, segment.audio_key)
+            | owner
+            | {"write_id": {"S": write_id}, "expires_at": {"N": str(expires_at)}},
+            "ConditionExpression": condition,
+            "ExpressionAttributeNames": {"#job": "job_id", "#segment": "segment"},
+            "ExpressionAttributeValues": values,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
 
     # --- Several rows ------------------------------------------------------------------------
 
@@ -710,6 +782,12 @@ def _health_of(vendor: str, row: Mapping[str, Any] | None) -> Health:
     except CorruptRow:
         count("HealthUnreadable")
         return Health(vendor, rev=int(row.get("rev", {}).get("N", 0)))
+
+
+def _claim_of(row: Mapping[str, Any]) -> Claim:
+    """Whose it is; one that cannot be understood is nobody's, and can be taken over."""
+    job_id, segment = row.get("job_id", {}).get("S", "?"), row.get("segment", {}).get("N", "0")
+    return Claim(job_id, int(segment) if segment.isdigit() else 0, _written_by(row) or "")
 
 
 def _name_of(row: Mapping[str, Any]) -> str:

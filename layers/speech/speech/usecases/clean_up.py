@@ -45,6 +45,7 @@ class CleanUp:
         ]
         self.audio.erase_audio(unshared)
         if drop:
+            self.store.drop_claims(tenant, job_id, list(dict.fromkeys(key for _, key in rows if key)))
             # Last of all: the rows are what says which audio there is.
             self.store.drop_segments(tenant, job_id, [index for index, _ in rows])
         return len(found) > most

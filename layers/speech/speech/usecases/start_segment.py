@@ -23,7 +23,8 @@ from speech.segments import Segment, SegmentStatus
 from speech.settings import Settings
 from speech.usecases.plan_segments import speller
 from speech.usecases.settle_segment import SettleSegment
-from speech.usecases.vendor_gate import VendorGate
+from speech.usecases.single_flight import SingleFlight
+from speech.usecases.vendor_gate import Passage, VendorGate
 from speech.usecases.vendor_source import VendorSource
 from speech.vendors.base import AudioReady, Delivery, StillWorking, SynthesisRequest, Vendor
 
@@ -61,6 +62,7 @@ class StartSegmentUseCase:
     vendors: VendorSource
     settle: SettleSegment
     gate: VendorGate
+    flight: SingleFlight
 
     def __call__(self, message: StartSegment) -> None:
         job, segment, health = self.store.job_segment_and_health(
@@ -106,11 +108,8 @@ class StartSegmentUseCase:
             return
         lease_ms = int(self.settings.lease_seconds * 1000)
         calling = segments.claim(segment, now=self.clock.now(), lease_ms=lease_ms, vendor=spec.vendor)
-        try:
-            self.store.save_segment(calling)
-        except StaleWrite:
-            self.gate.give_back(passage)
-            raise
+        if not self._claimed(job, segment, calling, passage):
+            return
         if self.clock.now() >= (calling.lease_until or 0):
             raise StaleWrite("This worker stood still until its lease had ended: the call is somebody else's to make.")
         try:
@@ -136,6 +135,17 @@ class StartSegmentUseCase:
                 self.settle.call_failed(job, calling, error)
         else:
             self.settle.still_working(calling, outcome)
+
+    def _claimed(self, job: Job, segment: Segment, calling: Segment, passage: Passage) -> bool:
+        """Whether this worker is the one to call; if not, its leave to do so goes back to the gate."""
+        try:
+            is_ours = self.flight.claim(job, segment, calling)
+        except StaleWrite:
+            self.gate.give_back(passage)
+            raise
+        if not is_ours:
+            self.gate.give_back(passage)
+        return is_ours
 
     def _call(self, vendor: Vendor, spec: Spec, text: str, address: str | None) -> AudioReady | StillWorking:
         """One call; a refused key is read anew once, because it may just have been rotated."""

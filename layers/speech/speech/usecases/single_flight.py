@@ -1,0 +1,82 @@
+"""Let one segment at a time buy an audio that several want: the others wait for it, or take over when it is lost."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from speech import segments
+from speech.errors import CorruptRow
+from speech.jobs import Job
+from speech.observability import count, logger
+from speech.ports import Clock, JobStore, SegmentStore
+from speech.segments import Claim, Segment, SegmentStatus
+from speech.usecases.settle_segment import SettleSegment
+
+TRIES = 3
+"""How often to try again when others take over, or are lost, at the same moment."""
+
+FIRST_WAIT_SECONDS = 2.0
+"""How soon whoever waits for another's purchase looks again: then after twice as long, four times in a row."""
+
+LONGEST_WAIT_SECONDS = 16.0
+
+
+@dataclass(frozen=True, slots=True)
+class SingleFlight:
+    store: JobStore
+    audio: SegmentStore
+    clock: Clock
+    settle: SettleSegment
+    rng: Callable[[], float] = random.random
+
+    def claim(self, job: Job, segment: Segment, calling: Segment) -> bool:
+        """Write down the call that is about to be made: pending → calling, and that nobody else is to make it.
+
+        False: it is not to be made, and what becomes of the segment is written down instead: it has the audio that
+        somebody else bought, or it waits for it. Raises StaleWrite when the segment has moved.
+        """
+        over: Claim | None = None
+        for _ in range(TRIES):
+            rival = self.store.claim_audio(calling, until=job.deadline_at, over=over)
+            if rival is None:
+                if over is not None:
+                    count("PurchasesTakenOver")
+                    logger.info("purchase taken over", extra={"job_id": job.id, "segment": segment.index})
+                return True
+            if not rival.job_id:
+                break
+            owner = self._owner(rival, segment)
+            if owner is None:
+                over = rival
+                continue
+            if owner.status is not SegmentStatus.STORED:
+                break
+            known = self.audio.find_audio(segment.audio_key)
+            if known is not None:
+                stored = segments.store(segment, known, now=self.clock.now())
+                self.settle.finish.store_segment(job, segment, stored)
+                count("SegmentsReused")
+                return False
+            over = rival  # what it bought is there no longer
+        wait = min(FIRST_WAIT_SECONDS * 2.0**segment.hops, LONGEST_WAIT_SECONDS) + self.rng()
+        count("SegmentsFollowing")
+        self.settle.wait_for_turn(job, segment, wait, is_promised=False, problem=None)
+        return False
+
+    def _owner(self, claim: Claim, segment: Segment) -> Segment | None:
+        """The segment that buys this audio, or has bought it; None when it never will."""
+        try:
+            job, owner = self.store.job_and_segment(segment.tenant, claim.job_id, claim.segment)
+        except CorruptRow:
+            return None  # its job fails of it
+        if owner is None or owner.audio_key != segment.audio_key or owner.status is SegmentStatus.FAILED:
+            return None
+        if owner.status is SegmentStatus.STORED:
+            return owner
+        if owner.status is SegmentStatus.CALLING and (owner.lease_until or 0) > self.clock.now():
+            return owner  # whatever became of its job: the call brings the audio, or its lease ends
+        if job is None or job.is_terminal or owner.take != job.take:
+            return None  # nobody calls for it or asks for it any more
+        if owner.status is SegmentStatus.PENDING and (job.held is not None or owner.due_at is None):
+            return None
+        return owner
