@@ -91,6 +91,16 @@ def test_a_job_is_read_as_it_was_written(store: JobStore) -> None:
     assert store.get(TENANT, JOB_ID) == job
 
 
+def test_what_a_job_is_to_sound_like_is_read_as_it_was_written(store: JobStore) -> None:
+    spec = a_spec(lexicon={"Grüße": "Gruesse"}, loudness=-16.0, trim_silence=True, vendor_options={"deep": [True, 1]})
+
+    store.create(a_job(spec=spec))
+
+    job = store.get(TENANT, JOB_ID)
+    assert job is not None
+    assert job.spec == spec
+
+
 def test_a_job_that_was_refused_before_its_options_were_understood_is_kept(store: JobStore) -> None:
     job = a_job(spec=None, characters=None, segments_total=None, status=JobStatus.FAILED, problem=a_problem())
 

@@ -123,6 +123,8 @@ def _builder(hint: Any) -> Callable[[Any], Any]:
         return inner
     if inner is float:
         return lambda value: _a((int, float), value)
+    if inner is bool:
+        return _a_bool
     if inner in (int, str):
         return lambda value: _a(inner, value)
     return lambda value: _a(dict, value)
@@ -136,6 +138,12 @@ def _dataclass_builder(kind: type[Any]) -> Callable[[Any], Any]:
         return kind(**{name: builders[name](each) for name, each in _a(dict, value).items() if name in builders})
 
     return build
+
+
+def _a_bool(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("a value is not of its type")
+    return value
 
 
 def _a(kind: type[Any] | tuple[type[Any], ...], value: Any) -> Any:
