@@ -199,7 +199,7 @@ def summary(job: Mapping[str, Any], files: list[Path], *, emulated: bool) -> str
             f"By         {job['vendor']}{' (emulated on this machine)' if emulated else ''}, {voice}",
             f"Length     {int(seconds // 60)} min {seconds % 60:.1f} s",
             f"{'Would cost' if emulated else 'Cost':<10} {cost(job['cost'])}",
-            f"New        {job['rendered']['summary']}; the rest was there already",
+            f"Rendered   {job['rendered']['summary']}",
             *(f"{'Files' if not number else '':<10} {path}" for number, path in enumerate(files)),
         ]
     )

@@ -127,10 +127,28 @@ def test_front_matter_wins_over_metadata_and_metadata_over_the_file(tone_stack: 
     assert heard(result.audio) == as_heard(text)
 
 
+def test_the_nearest_lexicon_says_how_a_word_is_spoken_and_an_edit_of_it_is_heard(tone_stack: Stack) -> None:
+    top, text = folder(), unique("The crew of the schooner waits")
+    lexicon = {"Bucket": tone_stack.facts["texts_bucket"], "Key": f"{top}/lexicon.csv"}
+
+    tone_stack.drop(f"{top}/a.txt", text)
+    before = dropped(tone_stack, f"{top}/a.txt", text)
+    tone_stack.s3.put_object(**lexicon, Body=b"schooner,skooner\n")
+    tone_stack.drop(f"{top}/in/b.txt", text)
+    after = dropped(tone_stack, f"{top}/in/b.txt", text)
+    tone_stack.s3.put_object(**lexicon, Body=b"schooner,skooner\nzebra,zeebra\n")
+    tone_stack.drop(f"{top}/in/c.txt", text)
+    again = dropped(tone_stack, f"{top}/in/c.txt", text)
+
+    assert heard(before.audio) == as_heard(text)
+    assert heard(after.audio) == as_heard(text.replace("schooner", "skooner"))
+    assert [each.job["rendered"]["segments"] for each in (before, after, again)] == [1, 1, 0]
+
+
 def test_options_files_and_folders_are_no_inputs(tone_stack: Stack) -> None:
     top, text = folder(), unique()
-    for key in (f"{top}/voicedrop.json", f"{top}/lexicon.csv", f"{top}/", f"{top}/in/"):
-        tone_stack.drop(key, b"{}")
+    for key, data in (("voicedrop.json", b"{}"), ("lexicon.csv", b"word,respelling\n"), ("", b""), ("in/", b"")):
+        tone_stack.drop(f"{top}/{key}", data)
 
     tone_stack.drop(f"{top}/a.txt", text)
 
