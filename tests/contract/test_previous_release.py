@@ -186,6 +186,22 @@ def test_e11_an_ended_job_shows_its_result_and_is_still_told(
     assert key.scopes == ("jobs:write", "jobs:read")
 
 
+def test_e11_a_job_is_finished_as_the_release_that_took_it_meant_it(
+    aws: Clients, rows: dict[str, list[dict[str, Any]]], request: pytest.FixtureRequest
+) -> None:
+    """A release that knew no lexicon, no loudness and no trimming promised none; what one has promised is kept."""
+    store = a_table_with(aws, rows["completed"])
+
+    job = store.get(TENANT, JOB_ID)
+
+    assert job is not None
+    assert job.spec is not None
+    kept = (job.spec.lexicon, job.spec.loudness, job.spec.trim_silence, job.rendered)
+    is_newer = "finished" in request.node.callspec.id
+    assert kept == (({"Grüße": "Gruesse"}, -16.0, True, 1) if is_newer else ({}, None, False, None))
+    assert store.progress(TENANT, JOB_ID).last_at == (NOW + 5_000 if is_newer else None)
+
+
 def test_e11_a_refused_job_keeps_its_problem(aws: Clients, rows: dict[str, list[dict[str, Any]]]) -> None:
     store = a_table_with(aws, rows["refused"])
 
