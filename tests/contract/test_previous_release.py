@@ -6,16 +6,17 @@ writes something new gets a folder of its own.
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from speech import jobs
+from speech import jobs, segments
 from speech.aws.clients import Clients
 from speech.aws.dynamo import DynamoJobStore
 from speech.errors import InvalidRequest
-from speech.jobs import JobStatus, Progress
+from speech.jobs import JobStatus, Preview, Progress
 from speech.messages import AssembleAudio, CheckSegment, DeliverEvent, Message, StartSegment
 from speech.segments import Outcome, SegmentStatus
 from speech.settings import TENANT
@@ -209,6 +210,36 @@ def test_e11_a_refused_job_keeps_its_problem(aws: Clients, rows: dict[str, list[
 
     assert job is not None
     assert (job.status, job.spec, (job.problem or {})["code"]) == (JobStatus.FAILED, None, "not-text")
+
+
+def test_e11_a_claim_holds_and_a_job_of_before_there_were_claims_makes_one(
+    aws: Clients, rows: dict[str, list[dict[str, Any]]]
+) -> None:
+    store = a_table_with(aws, rows["synthesizing"])
+    job, retried = store.job_and_segment(TENANT, JOB_ID, 1)
+    assert job is not None
+    assert retried is not None
+    other = replace(retried, index=2, audio_key="0" * 64, rev=1)
+    store.add_segments([other])
+    is_claimed = any(row["sk"]["S"] == "claim" for row in rows["synthesizing"])
+
+    rival = store.claim_audio(segments.claim(other, now=NOW, lease_ms=1_000), until=job.deadline_at)
+
+    assert (rival is not None) is is_claimed
+    assert rival is None or (rival.job_id, rival.segment) == (JOB_ID, 0)
+    assert store.claim_audio(segments.claim(retried, now=NOW, lease_ms=1_000), until=job.deadline_at) is None
+
+
+def test_e11_a_job_of_before_there_were_previews_speaks_the_whole(
+    aws: Clients, rows: dict[str, list[dict[str, Any]]]
+) -> None:
+    store = a_table_with(aws, rows["synthesizing"])
+
+    job = store.get(TENANT, JOB_ID)
+
+    assert job is not None
+    assert job.preview in (None, Preview(30, segments=412, characters=198_204))
+    assert (job.preview is None) is not any("preview" in row for row in rows["synthesizing"])
 
 
 def test_e11_what_is_overdue_of_an_earlier_release_comes_due(

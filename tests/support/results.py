@@ -25,6 +25,7 @@ RESOURCE: Mapping[str, Any] = {
     "segments": {"total", "stored", "failed"},
     "estimate": {"seconds_left"},
     "rendered": {"segments", "of", "summary"},
+    "preview": {"seconds", "of"},
     "source": {"type", "bucket", "key", "version_id"},
     "audio": {"url", "format", "bytes", "duration_seconds", "sha256"},
     "subtitles": {"vtt", "srt"},

@@ -389,6 +389,8 @@ class Simulation:
                 "text": " ".join(sentences),
                 "format": "wav",
                 "request_id": name,
+                "trim_silence": False,
+                "loudness": False,  # sample by sample what the vendor sent
                 **({"webhook_url": "https://customer.example/hook"} if webhook else {}),
                 **options,
             }

@@ -47,6 +47,16 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Preview:
+    """Only the opening of a text is spoken: as many segments as take so long, roughly. `segments` and `characters` are
+    those of the whole."""
+
+    seconds: int
+    segments: int
+    characters: int
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """What was asked for, with every default filled in: the part of a job that affects its sound.
 
@@ -188,6 +198,7 @@ class Job:
     choice: dict[str, Any] | None = None
     turns: tuple[Turn, ...] = ()
     held: dict[str, Any] | None = None
+    preview: Preview | None = None
     erased_at: int | None = None
     rendered: int | None = None
     about: About | None = None

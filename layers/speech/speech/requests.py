@@ -33,6 +33,9 @@ MAX_METADATA_KEY = 128
 MAX_METADATA_VALUE = 1_024
 MAX_METADATA_BYTES = 8_192
 MAX_TITLE = 500
+MAX_PREVIEW = 300
+"""Seconds. Who wants to hear more wants the whole."""
+
 MAX_COST = 1_000_000.0
 """US dollars. More is a slip of the hand."""
 
@@ -147,6 +150,14 @@ Title = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TITLE), Af
 RequestId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_REQUEST_ID), AfterValidator(_printable)]
 
 
+class PreviewRequest(BaseModel):
+    """How much of the opening is wanted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+    seconds: Annotated[int, Field(ge=1, le=MAX_PREVIEW)]
+
+
 class JobRequest(BaseModel):
     """The options of a job as they were sent; whatever was left out is None. Types are never guessed."""
 
@@ -171,6 +182,7 @@ class JobRequest(BaseModel):
     vendor_options: dict[str, Any] | None = None
     fallback: Annotated[list[Annotated[str, AfterValidator(_speaker)]], Field(max_length=MAX_SPEAKERS)] | None = None
     lexicon: Annotated[Any, AfterValidator(_lexicon)] | None = None
+    preview: PreviewRequest | None = None
     max_cost: Annotated[float, Field(gt=0, le=MAX_COST, allow_inf_nan=False)] | None = None
     request_id: RequestId | None = None
 
@@ -264,6 +276,8 @@ def _field_error(error: ErrorDetails) -> FieldError:
     context = error.get("ctx", {})
     path = [str(part) for part in error["loc"] if part != "[key]"]
     field, kind = ".".join(path)[:200], error["type"]
+    if path[0] == "preview" and kind != "value_error":
+        return FieldError("preview", f'must look like {{"seconds": 30}}, with 1 to {MAX_PREVIEW} seconds')
     if kind == "extra_forbidden":
         return FieldError(
             field, f"is not a field of a job request; the fields are {', '.join(JobRequest.model_fields)}"

@@ -34,6 +34,7 @@ def job_resource(
         "segments": _segments(job, progress),
         "estimate": {"seconds_left": seconds_left} if seconds_left is not None else None,
         "rendered": _rendered(job),
+        "preview": _preview(job),
         "source": {
             "type": job.source.type,
             "bucket": job.source.bucket,
@@ -76,6 +77,15 @@ def rendered_in_words(job: Job) -> str | None:
 def in_dollars(amount: float) -> str:
     """To the cent; what is less than one, but not nothing, to a millionth."""
     return f"${amount:.2f}" if amount >= 0.01 or not amount else f"${amount:.6f}".rstrip("0")
+
+
+def _preview(job: Job) -> dict[str, Any] | None:
+    """Of what this is only the opening."""
+    preview = job.preview
+    if preview is None:
+        return None
+    whole = {"segments": preview.segments, "characters": preview.characters}
+    return {"seconds": preview.seconds, "of": whole}
 
 
 def cost_resource(cost: Cost) -> dict[str, Any]:

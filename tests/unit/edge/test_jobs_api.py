@@ -28,6 +28,7 @@ RESOURCE_KEYS = {
     "segments",
     "estimate",
     "rendered",
+    "preview",
     "source",
     "audio",
     "subtitles",

@@ -16,6 +16,7 @@ from speech.errors import (
     EmptyText,
     FieldError,
     IdempotencyKeyReused,
+    InvalidRequest,
     JobErased,
     MaxCostTooLow,
     ProcessingFailed,
@@ -25,7 +26,7 @@ from speech.errors import (
     TextTooLong,
 )
 from speech.ids import derived_job_id, new_job_id
-from speech.jobs import About, Cost, Job, JobStatus, Source, Spec
+from speech.jobs import About, Cost, Job, JobStatus, Preview, Source, Spec
 from speech.messages import DeliverEvent, StartSegment
 from speech.observability import count
 from speech.policy import require_in_service
@@ -35,7 +36,7 @@ from speech.problems import problem_from
 from speech.segments import Segment
 from speech.settings import TENANT, Settings
 from speech.usecases.cast_job import Cast, CastJob
-from speech.usecases.plan_segments import plan_segments, speaks_something_else
+from speech.usecases.plan_segments import opening, plan_segments, speaks_something_else
 from speech.vendors.base import Capabilities
 
 if TYPE_CHECKING:
@@ -129,6 +130,8 @@ class AcceptJob:
             cast = replace(cast, spec=spec)
         job = self._job(arrival, request, cast, characters=_characters(cleaned) if is_known else None)
         rows = self._segments(job, spec, cleaned)
+        if request.preview is not None:
+            job, rows = _previewed(job, rows, request.preview.seconds, cleaned)
         if not rows:
             nothing = "has nothing in it that a voice could speak"
             raise EmptyText(f"The text {nothing}.", errors=[FieldError("text", nothing)])
@@ -253,7 +256,8 @@ class AcceptJob:
 
     def _segments(self, job: Job, spec: Spec, text: str) -> list[Segment]:
         limit = self.vendors.capabilities(spec.vendor).limit_for(spec.vendor_options)
-        return plan_segments(job, spec, text, limit=limit, due_at=self._due(self.clock.now()))
+        rows = plan_segments(job, spec, text, limit=limit, due_at=self._due(self.clock.now()))
+        return opening(rows, job.preview.seconds, speed=spec.speed) if job.preview else rows
 
     def _begin(self, job: Job, missing: Sequence[Segment]) -> Job:
         """accepted → synthesizing, once every segment row is there."""
@@ -305,6 +309,18 @@ class AcceptJob:
 def _about(request: "JobRequest") -> About | None:
     about = About(request.title, request.author, request.date)
     return None if about == About() else about
+
+
+def _previewed(job: Job, whole: list[Segment], seconds: int, text: str) -> tuple[Job, list[Segment]]:
+    """The job and the segments of a preview: cut like the whole, so that the whole has them for nothing later on."""
+    spec = job.spec
+    if spec is None or speaks_something_else(spec):
+        message = "cannot be made of what only the vendor has; send the text, or leave it out"
+        raise InvalidRequest(f"`preview` {message}.", errors=[FieldError("preview", message)])
+    rows = opening(whole, seconds, speed=spec.speed)
+    preview = Preview(seconds, segments=len(whole), characters=job.characters or 0)
+    heard = text.encode()[: rows[-1].end].decode() if rows else ""
+    return replace(job, preview=preview, characters=_characters(heard)), rows
 
 
 def _with_lexicon(spec: Spec, rows: Sequence[Mapping[str, Any]], text: str) -> Spec:

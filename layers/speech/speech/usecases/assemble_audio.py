@@ -115,7 +115,8 @@ class AssembleAudioUseCase:
             self.store.save(jobs.resume_synthesis(lease.job, now=self.clock.now()))
             return
         text = self._text(lease.job, rows)
-        tags = tags_of(lease.job, rows, text.decode())
+        heard = text[: rows[-1].end] if lease.job.preview else text
+        tags = tags_of(lease.job, rows, heard.decode())
         with tempfile.TemporaryDirectory(prefix="assemble-") as folder:
             path = Path(folder) / f"audio.{spec.format}"
             joined = join(
@@ -125,7 +126,7 @@ class AssembleAudioUseCase:
                 path=path,
                 tags=tags,
                 progress=lease.keep,
-                seams=plan_seams(spec, rows, text),
+                seams=plan_seams(spec, rows, heard),
                 loudness=spec.loudness,
             )
             cues = self._follow(lease.job, rows, joined, text)

@@ -14,7 +14,7 @@ from speech.prices import at_most, committed, millionths
 from speech.segments import Segment, SegmentStatus
 from speech.settings import Settings
 from speech.usecases.finish_job import FinishJob
-from speech.usecases.plan_segments import plan_segments
+from speech.usecases.plan_segments import opening, plan_segments
 from speech.vendors.base import Capabilities
 
 TRIES = 5
@@ -153,7 +153,8 @@ class ChangeNarrator:
         if job.spec is None:
             return []
         limit = self.capabilities(job.spec.vendor).limit_for(job.spec.vendor_options)
-        return plan_segments(job, job.spec, text, limit=limit, due_at=self._after(self.settings.lease_seconds))
+        rows = plan_segments(job, job.spec, text, limit=limit, due_at=self._after(self.settings.lease_seconds))
+        return opening(rows, job.preview.seconds, speed=job.spec.speed) if job.preview else rows
 
     def _write(self, job: Job, rows: list[Segment]) -> None:
         """The rows after the job that they belong to: its budget is theirs, and what is missing the sweep adds."""

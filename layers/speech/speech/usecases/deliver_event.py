@@ -157,6 +157,8 @@ def error_page(job: Job) -> str:
     problem = job.problem or {}
     lines = [f"# {_name(job.source.key or '')} was not turned into audio", ""]
     lines += [f"**What happened.** {problem.get('title')}.", ""]
+    if job.preview is not None:
+        lines += [f"**What was asked for.** Only a preview: the first {job.preview.seconds} seconds, roughly.", ""]
     if problem.get("detail"):
         lines += [f"**Why.** {_prose(problem['detail'])}", ""]
     for each in problem.get("errors") or ():

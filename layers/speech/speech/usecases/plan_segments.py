@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from speech.text.cutting import Piece
 
 
+SPOKEN_A_SECOND = 15.0
+"""Characters of a text that is read out, roughly, in any voice and language."""
+
+
 def speaks_something_else(spec: Spec) -> bool:
     """Whether the vendor has what is to be spoken, so that the job's own text, if any, is not."""
     return bool(INSTEAD_OF_TEXT & spec.vendor_options.keys())
@@ -60,6 +64,20 @@ def plan_segments(job: Job, spec: Spec, text: str, *, limit: int, due_at: int, f
                 reserved=at_most(job.price, characters=len(said), read_out=read_out, speed=spec.speed),
             )
         )
+    return rows
+
+
+def opening(rows: list[Segment], seconds: float, *, speed: float | None) -> list[Segment]:
+    """The first of a job's segments that take so long together, roughly; the last of them may go on for longer."""
+    from speech.text.reading import LETTERS_OF_A_SIGN
+
+    spoken = 0.0
+    for number, row in enumerate(rows, start=1):
+        # `read_out` is the most that digits and ideographs may come to: they come to three letters or so.
+        signs = max((row.read_out or 0) - row.characters, 0) / (LETTERS_OF_A_SIGN - 1)
+        spoken += (row.characters + 2 * signs) / SPOKEN_A_SECOND / (speed or 1.0)
+        if spoken >= seconds:
+            return rows[:number]
     return rows
 
 
