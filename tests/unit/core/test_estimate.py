@@ -1,13 +1,18 @@
 """How long a job will still take: from its own pace, within a factor of two, or nothing at all."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from speech.errors import VendorUnavailable
 from speech.estimate import seconds_left
 from speech.jobs import Job, JobStatus, Progress
+from speech.vendors.base import AudioReady, StillWorking, SynthesisRequest
 from tests.fakes import NOW, a_job, a_spec
+from tests.support.editing import Desk, an_editing_world
+from tests.support.world import ScriptedVendor, spoken
 
 TOTAL = 400
 
@@ -104,3 +109,52 @@ def test_joining_is_reckoned_by_the_length_of_the_text_and_is_never_below_a_seco
     assert first - second == 200
     assert all(each is None or each >= 1 for each in estimates)
     assert estimates[-1] is None
+
+
+class _SteadyVendor(ScriptedVendor):
+    """Takes two seconds for each call, and asks how long the job will take while it is at it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_call: Callable[[], None] = lambda: None
+
+    def start(self, request: SynthesisRequest, *, callback_url: str | None = None) -> AudioReady | StillWorking:
+        self.on_call()
+        return super().start(request, callback_url=callback_url)
+
+
+def test_the_job_that_is_asked_for_says_how_long_it_will_still_take() -> None:
+    vendor = _SteadyVendor()
+    desk = Desk(limit=32, world=an_editing_world(vendor=vendor))
+    made = desk.drop(" ".join(f"Boat number {number} is at sea." for number in range(30)))
+    seen: list[tuple[int, int | None]] = []
+
+    def look() -> None:
+        estimate = desk.edge.read_job.resource(desk.world.job(made.id))["estimate"]
+        seen.append((desk.world.clock.now(), estimate["seconds_left"] if estimate else None))
+        desk.world.clock.advance(2)
+
+    vendor.on_call = look
+    desk.world.run()
+    ended = desk.world.clock.now()
+
+    assert seen[0][1] is None
+    for moment, estimate in seen[2:-3]:
+        assert estimate is not None
+        assert (ended - moment) / 2_000 <= estimate <= 2 * (ended - moment) / 1_000
+    assert desk.edge.read_job.resource(desk.world.job(made.id))["estimate"] is None
+
+
+def test_a_job_whose_vendor_goes_away_in_the_middle_says_nothing_until_it_is_back() -> None:
+    desk = Desk(limit=32)
+    desk.world.vendor.starts = [AudioReady(spoken(28), "audio/wav")] * 10 + [
+        VendorUnavailable("down", vendor="voiceai") for _ in range(200)
+    ]
+    made = desk.drop(" ".join(f"Boat number {number} is at sea." for number in range(20)))
+
+    desk.world.run_with_sweeps(seconds=300)
+
+    resource = desk.edge.read_job.resource(desk.world.job(made.id))
+    assert resource["status"] == "synthesizing"
+    assert resource["segments"]["stored"] == 10
+    assert resource["estimate"] is None
