@@ -147,9 +147,8 @@ def test_the_job_that_is_asked_for_says_how_long_it_will_still_take() -> None:
 
 def test_a_job_whose_vendor_goes_away_in_the_middle_says_nothing_until_it_is_back() -> None:
     desk = Desk(limit=32)
-    desk.world.vendor.starts = [AudioReady(spoken(28), "audio/wav")] * 10 + [
-        VendorUnavailable("down", vendor="voiceai") for _ in range(200)
-    ]
+    desk.world.vendor.starts = [AudioReady(spoken(28), "audio/wav")] * 10
+    desk.world.vendor.starts += [VendorUnavailable("down", vendor="voiceai") for _ in range(200)]
     made = desk.drop(" ".join(f"Boat number {number} is at sea." for number in range(20)))
 
     desk.world.run_with_sweeps(seconds=300)
