@@ -1,11 +1,11 @@
-"""Measure, and write docs/benchmarks.md. `python -m bench [--quick] [cold|warm|demo|jobs]…`; parts are only printed."""
+"""Measure, and write docs/benchmarks.md. `python -m bench [--quick] [part]…`, see PARTS; parts are only printed."""
 
 import argparse
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-from bench import cold, demo, jobs, warm
+from bench import cold, demo, jobs, join, warm
 from bench.figures import machine, table
 from local.process import ROOT
 
@@ -14,6 +14,7 @@ RUNS, QUICK = 7, 3
 PARTS: Mapping[str, Callable[[int], str]] = {
     "cold": cold.measure,
     "warm": lambda runs: warm.measure(3 * runs),
+    "join": join.measure,
     "demo": demo.measure,
     "jobs": jobs.measure,
 }

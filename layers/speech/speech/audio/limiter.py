@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
     from speech.audio.decode import Samples
 
+    Numbers = NDArray[numpy.float64]
+
 CEILING = -1.0
 """dB of full scale that the waveform between the samples does not exceed either."""
 
@@ -22,7 +24,9 @@ _REACH_SECONDS = 0.015
 """How far the gain is held and then eased, before and after a peak: longer than a period of any voice."""
 
 _CHUNK = 65_536
-_RUN = 256
+_STEP = 16
+"""Frames from one value of the gain to the next; between them it goes in a straight line."""
+
 _TAPS = 16
 
 
@@ -30,9 +34,9 @@ class Limiter:
     """Gives back as many samples as it was given, some time later; those far from a peak unchanged, to the bit."""
 
     def __init__(self, sample_rate: int) -> None:
-        # Even, since each of two averages takes half of it.
-        self._reach = max(2, round(sample_rate * _REACH_SECONDS) // 2 * 2)
-        self._context = 2 * self._reach + _TAPS
+        # In steps, and even, since each of two averages takes half of it.
+        self._reach = max(2, round(sample_rate * _REACH_SECONDS / _STEP) // 2 * 2)
+        self._context = (2 * self._reach + 4) * _STEP
         self._held: list[Samples] = []
         self._count = 0
         self._before = 0
@@ -46,7 +50,8 @@ class Limiter:
         self._count += len(samples)
         if self._count - self._before < _CHUNK + self._context:
             return numpy.zeros(0, numpy.float32)
-        return self._limited(self._count - self._context)
+        # Whole steps: wherever a chunk ends, the gain has its values at the same samples.
+        return self._limited((self._count - self._context) // _STEP * _STEP)
 
     def rest(self) -> "Samples":
         """What is still held, at the end."""
@@ -69,49 +74,53 @@ class Limiter:
         """For every sample, or None where nothing exceeds the most."""
         import numpy
 
-        peaks = _peaks(samples)
-        if peaks.max() <= _MOST:
+        wanted = _wanted(samples)
+        if wanted is None:
             return None
-        wanted = numpy.minimum(1.0, _MOST / numpy.maximum(peaks, _MOST))
-        least = _sliding_minimum(wanted, self._reach)
-        # Averaged over as far as it was held, it is nowhere above what is wanted.
+        # One step further than it is averaged over, so that a straight line between two values is not above it either.
+        least = _sliding_minimum(wanted, self._reach + 1)
         half = self._reach // 2
         eased = _average(_average(numpy.pad(least, self._reach, mode="edge"), half), half)
-        return numpy.where(eased > 1 - 1e-9, 1.0, eased).astype(numpy.float32)
+        eased = numpy.where(eased > 1 - 1e-9, 1.0, eased)
+        rise = numpy.diff(eased, append=eased[-1])
+        gain = eased[:, None] + rise[:, None] * (numpy.arange(_STEP) / _STEP)
+        return gain.astype(numpy.float32).reshape(-1)
 
 
-def _peaks(samples: "Samples") -> "NDArray[numpy.float64]":
-    """The largest magnitude at each sample and on the way to the next, four times oversampled where that may matter."""
+def _wanted(samples: "Samples") -> "Numbers | None":
+    """The most gain that each step allows, or None where that is 1 everywhere.
+
+    Between samples the waveform is looked at where one beside them is near the most, at three points each.
+    """
     import numpy
 
-    magnitudes = numpy.abs(samples).astype(numpy.float64)
-    runs = -(-len(samples) // _RUN)
-    padded = numpy.zeros(runs * _RUN)
-    padded[: len(samples)] = magnitudes
-    near = numpy.flatnonzero(padded.reshape(runs, _RUN).max(axis=1) > _NEAR * _MOST)
-    # A peak may lie just outside the run whose sample gives it away.
-    near = numpy.unique(numpy.concatenate((near, near[near > 0] - 1)))
-    around = numpy.concatenate(
-        (numpy.zeros(_TAPS // 2 - 1), samples.astype(numpy.float64), numpy.zeros(_TAPS // 2 + runs * _RUN))
-    )
-    reach = numpy.lib.stride_tricks.sliding_window_view(around, _TAPS)[: runs * _RUN].reshape(runs, _RUN, _TAPS)
-    in_runs = padded.reshape(runs, _RUN)
-    in_runs[near] = numpy.maximum(in_runs[near], numpy.abs(reach[near] @ _between()).max(axis=2))
-    return padded[: len(samples)]
+    magnitudes = numpy.abs(samples)
+    near = numpy.flatnonzero(magnitudes > _NEAR * _MOST)
+    gaps = numpy.unique(numpy.concatenate((near - 1, near)))
+    gaps = gaps[(gaps >= 0) & (gaps < len(samples) - 1)]
+    around = numpy.concatenate((numpy.zeros(_TAPS // 2 - 1), samples.astype(numpy.float64), numpy.zeros(_TAPS // 2)))
+    between = numpy.abs(around[gaps[:, None] + numpy.arange(_TAPS)] @ _between()).max(axis=1)
+    peaks = numpy.concatenate((magnitudes[near], between, between))
+    if not len(peaks) or peaks.max() <= _MOST:
+        return None
+    wanted = numpy.ones(-(-len(samples) // _STEP))
+    places = numpy.concatenate((near, gaps, gaps + 1)) // _STEP
+    numpy.minimum.at(wanted, places, numpy.minimum(1.0, _MOST / peaks))
+    return wanted
 
 
 @cache
-def _between() -> "NDArray[numpy.float64]":
+def _between() -> "Numbers":
     """How the 16 samples around three points between two samples make up the waveform there: a windowed sinc."""
     import numpy
 
     at = numpy.arange(_TAPS)[:, None] - (_TAPS // 2 - 1) - numpy.array([0.25, 0.5, 0.75])
     window = numpy.i0(5.0 * numpy.sqrt(numpy.maximum(0.0, 1 - (at / (_TAPS // 2)) ** 2))) / numpy.i0(5.0)
-    kernel: NDArray[numpy.float64] = numpy.sinc(at) * window
+    kernel: Numbers = numpy.sinc(at) * window
     return kernel
 
 
-def _sliding_minimum(values: "NDArray[numpy.float64]", reach: int) -> "NDArray[numpy.float64]":
+def _sliding_minimum(values: "Numbers", reach: int) -> "Numbers":
     """The least of the values up to `reach` away on either side, in linear time (van Herk, Gil and Werman)."""
     import numpy
 
@@ -125,7 +134,7 @@ def _sliding_minimum(values: "NDArray[numpy.float64]", reach: int) -> "NDArray[n
     return numpy.minimum(back[: len(values)], ahead[2 * reach : 2 * reach + len(values)])
 
 
-def _average(values: "NDArray[numpy.float64]", reach: int) -> "NDArray[numpy.float64]":
+def _average(values: "Numbers", reach: int) -> "Numbers":
     """The mean of the values up to `reach` away on either side, where there are as many."""
     import numpy
 
