@@ -6,6 +6,8 @@
   whatever others had written meanwhile. Here it remembers the rows it touches, and puts those back; DynamoDB
   requests run one at a time, as moto's tables are not made for threads. For every value that it gave out it looked
   for each type that a value may have, under each name that a Python object might use for it.
+- Each attribute that was put into an item had all the others measured again, and each request had a list made of all
+  the methods that could answer it.
 - The end of a multipart upload did not know If-Match, nor an upload that is not there.
 - Deleting a message from a queue lost one that arrived at that moment, and two receivers could get the same
   message. Here both hold the queue's lock. A standard queue whose messages have groups is fair, as it is at AWS.
@@ -23,10 +25,14 @@ from contextlib import nullcontext
 from typing import Any
 from urllib.parse import quote_plus
 
+from moto.core import responses
 from moto.core.serialize import BaseJSONSerializer
+from moto.core.utils import method_names_from_class
+from moto.dynamodb import exceptions
 from moto.dynamodb import models as dynamodb
-from moto.dynamodb.models.dynamo_type import DynamoType
+from moto.dynamodb.models.dynamo_type import DynamoType, LimitedSizeDict
 from moto.dynamodb.models.table import Table
+from moto.dynamodb.models.utilities import bytesize
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.s3 import notifications
 from moto.s3.exceptions import MissingKey, NoSuchUpload, PreconditionFailed
@@ -41,6 +47,9 @@ _delete_message = sqs.Queue.delete_message
 _messages: Any = vars(sqs.Queue)["messages"]
 _receive_message = sqs.SQSBackend.receive_message
 _serialize_structure = BaseJSONSerializer._serialize_type_structure
+
+ITEM_LIMIT = 405_000
+"""Bytes of an item, as moto has measured them at AWS."""
 
 _pending = threading.local()
 _sequence = itertools.count(time.time_ns())
@@ -164,6 +173,25 @@ def _structure(self: BaseJSONSerializer, serialized: Any, value: Any, shape: Any
         self._serialize(ours, content, shape.members[kind], kind)
 
 
+def _set_attribute(self: LimitedSizeDict, name: str, value: Any) -> None:
+    known = vars(self)
+    if known.get("count") != len(self):
+        known.update(count=len(self), size=sum(_size(*each) for each in self.items()))
+    size = known["size"] + _size(name, value)
+    if size > ITEM_LIMIT:
+        raise exceptions.ItemSizeTooLarge
+    if name in self:
+        known["count"] = None  # what it was before has to be told from what it is now
+    else:
+        known.update(count=len(self) + 1, size=size)
+    dict.__setitem__(self, name, value)
+
+
+def _size(name: str, value: Any) -> int:
+    size: int = bytesize(name) + (value.size() if isinstance(value, DynamoType) else bytesize(str(value)))
+    return size
+
+
 # --- SQS ---
 
 
@@ -198,5 +226,7 @@ ANYWHERE: Sequence[tuple[object, str, object]] = (
     (dynamodb, "copy", _Copy()),
     (dynamodb.DynamoDBBackend, "transact_write_items", _transact_rows),
     (BaseJSONSerializer, "_serialize_type_structure", _structure),
+    (LimitedSizeDict, "__setitem__", _set_attribute),
+    (responses, "method_names_from_class", functools.cache(method_names_from_class)),
 )
 """What the tests mend too, for the moto in their own process: the owner, the attribute's name, and ours."""
