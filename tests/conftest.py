@@ -8,6 +8,8 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.support.turns import Turns, in_turns
+
 os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "Voicedrop")
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "voicedrop")
 
@@ -15,6 +17,21 @@ os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "voicedrop")
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("wide", deadline=None, max_examples=2_000)
 hypothesis.settings.load_profile("steady")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    if config.getvalue("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False  # by how many tests a file has, not by how long they take
+    return Turns(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        items[:] = in_turns(items)
+
 
 _connect = socket.socket.connect
 
