@@ -35,6 +35,7 @@ from speech.usecases import accept_job
 from speech.vendors import VENDORS, keys_of
 from tests.fakes.aws import create_bucket, create_queues, create_table, in_process_aws
 from tests.support.edge import ROOT, Context, event, function
+from tests.support.pictures import a_png
 from tests.template.check import VARIANTS
 from tests.template.permissions import (
     Permission,
@@ -290,6 +291,17 @@ def what_cannot_become_a_job(cloud: Cloud) -> None:
     cloud.receive("RequestsQueue", json.dumps({"vendor": "nobody", "text": cloud.text()}))
     cloud.receive("UploadsQueue", cloud.drop("gone.txt", None))
     cloud.receive("UploadsQueue", cloud.drop("empty.txt", ""))
+    cloud.run()
+
+
+def covers_that_are_there_and_not(cloud: Cloud) -> None:
+    cloud.clients.s3.put_object(Bucket=cloud.names["AudioBucket"], Key="cover.png", Body=a_png())
+    cloud.complete(cloud.post("voiceai", cover="cover.png"))
+    for key in ("cover.png", "missing.png"):
+        request = {"vendor": "voiceai", "text": cloud.text(), "cover": key}
+        assert cloud.ask("api_post_job", body=json.dumps(request))["statusCode"] == (202 if key == "cover.png" else 422)
+        cloud.receive("RequestsQueue", json.dumps(request))
+        cloud.receive("UploadsQueue", cloud.drop(f"{key}.txt", cloud.text(), vendor="voiceai", cover=key))
     cloud.run()
 
 
@@ -567,6 +579,7 @@ def dead_letters(cloud: Cloud) -> None:
 PATHS: tuple[Callable[[Cloud], None], ...] = (
     jobs_of_every_vendor_from_every_way_in,
     what_cannot_become_a_job,
+    covers_that_are_there_and_not,
     the_lists_of_voices,
     a_result_from_before_there_were_versions,
     a_long_text,

@@ -105,7 +105,14 @@ class Edge:
     def __post_init__(self) -> None:
         self.cache = FakeCache(self.clock)
         self.accept_job = AcceptJob(
-            self.store, self.texts, self.dispatcher, self.clock, self.settings, vendors, self.policies
+            self.store,
+            self.texts,
+            self.dispatcher,
+            self.clock,
+            self.settings,
+            vendors,
+            self.policies,
+            self.inputs,
         )
         self.post_job = PostJob(self.accept_job)
         self.read_job = ReadJob(self.store, self.results, self.clock)

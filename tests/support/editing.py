@@ -61,6 +61,7 @@ class Desk:
             world.settings,
             ShortLimits(self.limit),
             world.policies,
+            self.edge.inputs,
         )
         self._ingest = IngestUpload(self.edge.inputs, world.store, self.accept, world.settings)
         self._sequence = count(1)

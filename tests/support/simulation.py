@@ -39,7 +39,7 @@ from speech.usecases.accept_job import AcceptJob
 from speech.usecases.close_failed_job import CloseFailedJob
 from speech.usecases.ingest_message import IngestMessage
 from speech.vendors.base import AudioReady, Capabilities, Delivery, StillWorking, SynthesisRequest, Vendor
-from tests.fakes import FakeWebhookSender
+from tests.fakes import FakeInputStore, FakeWebhookSender
 from tests.fakes.faults import Faulty
 from tests.support.world import World
 
@@ -354,6 +354,7 @@ class Simulation:
             self.settings,
             rules,
             self.world.policies,
+            FakeInputStore(),
         )
         self.ingest = IngestMessage(self.accept)
         self.world.sweep = replace(self.world.sweep, resume=self.accept.resume)

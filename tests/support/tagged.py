@@ -1,13 +1,14 @@
 """What finished audio says about itself, as read by libraries that did not write it: mutagen, and FFmpeg by PyAV."""
 
 import io
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
 import av
-from mutagen.flac import FLAC
+from mutagen.flac import FLAC, Picture
 from mutagen.mp3 import MP3
 from mutagen.mp4 import MP4
 from mutagen.oggopus import OggOpus
@@ -38,8 +39,10 @@ def by_mutagen(data: bytes, format: str) -> Tagged:
         return _id3(opened.tags)
     if format == "m4b":
         return _mp4(opened)
-    pictures = opened.pictures if format == "flac" else []
-    return _comments({name: value[0] for name, value in opened.tags.items()}, pictures)
+    comments = {name: value[0] for name, value in opened.tags.items()}
+    read_picture: Any = Picture
+    in_ogg = [read_picture(b64decode(each)) for each in opened.tags.get("metadata_block_picture", [])]
+    return _comments(comments, opened.pictures if format == "flac" else in_ogg)
 
 
 def seconds_by_mutagen(data: bytes, format: str) -> float:

@@ -203,7 +203,16 @@ class Services:
         from speech import vendors
         from speech.usecases.accept_job import AcceptJob
 
-        return AcceptJob(self.store, self.texts, self.dispatcher, self.clock, self.settings, vendors, self.policies)
+        return AcceptJob(
+            self.store,
+            self.texts,
+            self.dispatcher,
+            self.clock,
+            self.settings,
+            vendors,
+            self.policies,
+            self.inputs,
+        )
 
     @cached_property
     def read_job(self) -> "ReadJob":

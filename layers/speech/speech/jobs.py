@@ -79,11 +79,15 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What the finished file is to say about itself, as far as the sender said it. Changes no sound."""
+    """What the finished file is to say about itself, as far as the sender said it. Changes no sound.
+
+    `cover` is the name of our own copy of the picture, beside the job's text.
+    """
 
     title: str | None = None
     author: str | None = None
     date: str | None = None
+    cover: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ MAX_METADATA_KEY = 128
 MAX_METADATA_VALUE = 1_024
 MAX_METADATA_BYTES = 8_192
 MAX_TITLE = 500
+MAX_COVER_BYTES = 1_024
+"""Of a key in S3."""
 MAX_PREVIEW = 300
 """Seconds. Who wants to hear more wants the whole."""
 
@@ -100,6 +102,12 @@ def _date(value: str) -> str:
         if _DATE.fullmatch(value) and calendar_date.fromisoformat(value + "-01-01"[len(value) - 4 :]):
             return value
     raise ValueError("must be a day, a month or a year, such as `2026-11-20`, `2026-11` or `2026`")
+
+
+def _cover(value: str) -> str:
+    if not 1 <= len(_printable(value).encode(errors="replace")) <= MAX_COVER_BYTES:
+        raise ValueError(f"must be the key of a picture in the audio bucket, of at most {MAX_COVER_BYTES} bytes")
+    return value
 
 
 def _metadata(value: dict[str, str]) -> dict[str, str]:
@@ -174,6 +182,7 @@ class JobRequest(BaseModel):
     title: Title | None = None
     author: Title | None = None
     date: Annotated[str, AfterValidator(_date)] | None = None
+    cover: Annotated[str, AfterValidator(_cover)] | None = None
     speed: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None
     loudness: Annotated[float | str, PlainValidator(_loudness)] | None = None
     trim_silence: bool | None = None
@@ -220,7 +229,7 @@ _NOT_HERE: Mapping[Way, Mapping[str, str]] = {
 OPTIONS = tuple(name for name in JobRequest.model_fields if name not in _NOT_HERE[Way.UPLOAD])
 """The options of a drop."""
 
-STRINGS = frozenset({"vendor", "voice", "language", "format", "title", "author", "date", "webhook_url"})
+STRINGS = frozenset({"vendor", "voice", "language", "format", "title", "author", "date", "cover", "webhook_url"})
 """Options whose value is a string, and so is never read as JSON."""
 
 

@@ -14,6 +14,7 @@ from speech.titles import tags_of
 from speech.usecases.accept_job import API, Arrival
 from tests.fakes import a_job, a_segment
 from tests.support.edge import BUCKET, Edge, a_notification, s3_encoded
+from tests.support.pictures import a_jpeg, a_png
 from tests.support.tagged import Tagged, by_mutagen
 from tests.support.world import World
 
@@ -35,6 +36,7 @@ Nobody looks here.
 
 It was a bright day.
 """
+AUDIO_BUCKET = "voicedrop-audio"
 CHAPTERS = ["book", "The First", "A part of it", "The Second"]
 
 
@@ -50,7 +52,9 @@ class Publisher:
             dispatcher=self.world.dispatcher,
             clock=self.world.clock,
             results=self.world.results,
-            settings=Settings(texts_bucket=BUCKET, default_voices={"convai": "WUMale 1"}, media_layer=True),
+            settings=Settings(
+                texts_bucket=BUCKET, audio_bucket=AUDIO_BUCKET, default_voices={"convai": "WUMale 1"}, media_layer=True
+            ),
         )
 
     def drop(self, key: str, text: str, **options: str) -> Job:
@@ -249,3 +253,58 @@ def test_a_refused_title_of_a_drop_fails_it_before_anything_is_bought() -> None:
     assert job.status is JobStatus.FAILED
     assert "voicedrop.json: title" in (job.problem or {})["detail"]
     assert publisher.world.vendor.requests == []
+
+
+@pytest.mark.parametrize("format", ["mp3", "wav", "flac", "ogg", "m4b"])
+def test_a_cover_is_in_the_file_as_it_lay_in_the_audio_bucket_when_the_text_was_dropped(format: str) -> None:
+    publisher = Publisher()
+    picture = a_png(more=300_000)
+    publisher.edge.inputs.drop(AUDIO_BUCKET, "art/cover.png", picture)
+
+    job = publisher.drop("book.txt", "Hello.", format=format, cover="art/cover.png")
+
+    assert publisher.said(job).cover == picture
+
+
+def test_a_cover_that_is_replaced_meanwhile_is_the_one_that_was_checked() -> None:
+    publisher = Publisher()
+    publisher.edge.inputs.drop(AUDIO_BUCKET, "cover.jpg", a_jpeg())
+    request = JobRequest.parse({"vendor": "convai", "text": "Hi.", "cover": "cover.jpg"}, Way.API)
+    job = publisher.edge.accept_job(Arrival(kind=API, source=Source(type=API)), request, "Hi.").job
+
+    publisher.edge.inputs.drop(AUDIO_BUCKET, "cover.jpg", b"no picture")
+
+    assert publisher.said(publisher.ended(job)).cover == a_jpeg()
+
+
+@pytest.mark.parametrize(
+    ("lies", "says"), [(None, "is not there"), (b"hello", "neither a JPEG"), (a_png(more=2_000_001), "2,000,000")]
+)
+def test_a_cover_that_is_none_is_refused_before_anything_is_bought_or_written(lies: bytes | None, says: str) -> None:
+    from speech.errors import InvalidRequest
+
+    publisher = Publisher()
+    if lies is not None:
+        publisher.edge.inputs.drop(AUDIO_BUCKET, "cover.jpg", lies)
+    request = JobRequest.parse({"vendor": "convai", "text": "Hi.", "cover": "cover.jpg"}, Way.API)
+
+    with pytest.raises(InvalidRequest, match=says) as refused:
+        publisher.edge.accept_job(Arrival(kind=API, source=Source(type=API)), request, "Hi.")
+
+    assert [each.field for each in refused.value.errors] == ["cover"]
+    assert publisher.world.texts.texts == {}
+    dropped = publisher.edge.drop("a.txt", "Hello.", metadata={"voicedrop-cover": "cover.jpg"})
+    assert dropped.status is JobStatus.FAILED
+    assert says in (dropped.problem or {})["detail"]
+    assert publisher.world.vendor.requests == []
+
+
+def test_f7_the_copy_of_a_cover_goes_with_its_job() -> None:
+    publisher = Publisher()
+    publisher.edge.inputs.drop(AUDIO_BUCKET, "cover.jpg", a_jpeg())
+    job = publisher.post(text="Hi.", cover="cover.jpg")
+
+    publisher.world.erase(job.tenant, job.id)
+    publisher.world.run_with_sweeps(seconds=600)
+
+    assert publisher.world.texts.texts == {}

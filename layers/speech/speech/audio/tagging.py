@@ -27,7 +27,7 @@ def write(path: Path, format: str, tags: Tags | None, chapters: Sequence[Chapter
     if format == "m4b":
         m4b.settle(path, tags)
     elif format == "ogg":
-        ogg.settle(path, partial(vorbis.comments, tags, chapters, rate) if tags else None)
+        ogg.settle(path, partial(vorbis.comments, tags, chapters, rate, with_cover=True) if tags else None)
     elif tags is None:
         return
     elif format == "mp3":

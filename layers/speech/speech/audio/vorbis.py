@@ -1,5 +1,6 @@
 """Makes the comments of FLAC and Ogg Opus files, and puts them where libsndfile left room for them."""
 
+from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +12,8 @@ _SPACE = b"comment="
 """What libsndfile writes before the comment that keeps the room."""
 
 
-def comments(tags: Tags, chapters: Sequence[Chapter], rate: int, vendor: bytes) -> bytes:
-    """A block of comments. Its length does not depend on when the chapters begin."""
+def comments(tags: Tags, chapters: Sequence[Chapter], rate: int, vendor: bytes, *, with_cover: bool = False) -> bytes:
+    """A block of comments. Its length does not depend on when the chapters begin. Ogg has the cover in it."""
     fields = [
         ("TITLE", tags.title),
         ("ALBUM", tags.title),
@@ -26,6 +27,8 @@ def comments(tags: Tags, chapters: Sequence[Chapter], rate: int, vendor: bytes) 
     for number, chapter in enumerate(chapters, start=1):
         fields += [(f"CHAPTER{number:03d}", _clock(milliseconds(chapter.start, rate)))]
         fields += [(f"CHAPTER{number:03d}NAME", chapter.title)]
+    if tags.cover and with_cover:
+        fields.append(("METADATA_BLOCK_PICTURE", b64encode(picture(tags.cover)).decode()))
     lines = [f"{name}={value}".encode() for name, value in fields if value]
     return len(vendor).to_bytes(4, "little") + vendor + _counted(lines)
 

@@ -30,7 +30,7 @@ from speech.jobs import About, Cost, Job, JobStatus, Preview, Source, Spec
 from speech.messages import DeliverEvent, StartSegment
 from speech.observability import count
 from speech.policy import require_in_service
-from speech.ports import MAX_TEXT_BYTES, Clock, Delivery, Dispatcher, JobStore, Policies, TextStore
+from speech.ports import MAX_TEXT_BYTES, Clock, Delivery, Dispatcher, InputStore, JobStore, Policies, TextStore
 from speech.prices import committed, dollars
 from speech.problems import problem_from
 from speech.segments import Segment
@@ -112,6 +112,7 @@ class AcceptJob:
     settings: Settings
     vendors: VendorRules
     policies: Policies
+    inputs: InputStore
 
     def __call__(self, arrival: Arrival, request: "JobRequest", text: str, *, looked: bool = False) -> Accepted:
         """Raises InvalidRequest and its kin for what cannot be spoken; then there is no job.
@@ -123,6 +124,7 @@ class AcceptJob:
             return Accepted(known, created=False)
         cast = self.resolve(request)
         spec = cast.spec
+        cover = self._cover(request)
         is_known = not speaks_something_else(spec)
         cleaned = _speakable(text) if is_known else ""
         if cleaned and request.lexicon:
@@ -144,6 +146,11 @@ class AcceptJob:
             # Every row is in the one transaction: both arrows are taken at once, and a write is saved.
             job = jobs.begin_synthesis(job, now=now, due_at=self._due(now))
         self.texts.put_text(job.tenant, job.text_id, content)
+        if cover is not None:
+            # A copy of our own: what lies under that key may be another picture by the time that the text is spoken.
+            name = f"{job.id}-cover-{hashlib.sha256(cover).hexdigest()[:16]}"
+            job = replace(job, about=replace(job.about or About(), cover=name))
+            self.texts.put_text(job.tenant, name, cover)
         if not self.store.create(job, rows[:SEGMENTS_AT_CREATION], committed=reserved):
             known = self.find(arrival)
             if known is None:
@@ -228,6 +235,22 @@ class AcceptJob:
         if len(rows) != job.segments_total:
             raise ProcessingFailed("The text was cut differently by the release that accepted it.")
         self._send(self._begin(job, rows), job.spec, rows)
+
+    def _cover(self, request: "JobRequest") -> bytes | None:
+        """The picture that the request names. Raises InvalidRequest where there is none."""
+        if request.cover is None:
+            return None
+        from speech.audio.picture import MAX_BYTES, cover
+        from speech.requests import invalid
+
+        data = self.inputs.read(self.settings.audio_bucket, request.cover, None, MAX_BYTES + 1)
+        if data is None:
+            missing = "is not there: put the picture under this key in the audio bucket"
+            raise invalid([FieldError("cover", missing)])
+        try:
+            return cover(data).data
+        except ValueError as error:
+            raise invalid([FieldError("cover", str(error))]) from error
 
     def _job(self, arrival: Arrival, request: "JobRequest", cast: Cast, *, characters: int | None) -> Job:
         now = self.clock.now()

@@ -5,7 +5,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from speech.usecases.publish import Overtaken, Publication
 
 if TYPE_CHECKING:
     from speech.audio.join import JoinedAudio
+    from speech.audio.tags import Cover
 
 
 class _Lease:
@@ -116,7 +117,7 @@ class AssembleAudioUseCase:
             return
         text = self._text(lease.job, rows)
         heard = text[: rows[-1].end] if lease.job.preview else text
-        tags = tags_of(lease.job, rows, heard.decode())
+        tags = replace(tags_of(lease.job, rows, heard.decode()), cover=self._cover(lease.job))
         with tempfile.TemporaryDirectory(prefix="assemble-") as folder:
             path = Path(folder) / f"audio.{spec.format}"
             joined = join(
@@ -143,6 +144,12 @@ class AssembleAudioUseCase:
                 publication = Publication.begin(self.store, self.results, lease.job)
                 completed = self._publish(publication, lease, rows, earlier, joined, text, cues, chapters, path, cost)
         self.finish.complete(completed)
+
+    def _cover(self, job: Job) -> "Cover | None":
+        from speech.audio.picture import MAX_BYTES, cover
+
+        name = job.about.cover if job.about else None
+        return cover(self.texts.read_text(job.tenant, name, 0, MAX_BYTES)) if name else None
 
     def _publish(
         self,
