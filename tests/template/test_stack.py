@@ -23,7 +23,15 @@ NEVER_REACHED = {
     # resumes jobs, accepts none
     "sweep": {"default_vendor", "default_voices", "dify_message_ids", "media_layer", "job_deadline_seconds", "local"},
     # refuses, and has no request
-    "close_failed_job": {"default_vendor", "default_voices", "dify_message_ids", "media_layer", "local", "work_bucket"},
+    "close_failed_job": {
+        "default_vendor",
+        "default_voices",
+        "dify_message_ids",
+        "media_layer",
+        "local",
+        "work_bucket",
+        "audio_bucket",
+    },
     "jobs_api": {"vendor_secret_arn"},  # these three only sign, or check what was signed
     "vendor_callback": {"vendor_secret_arn"},
     "deliver_event": {"vendor_secret_arn"},
