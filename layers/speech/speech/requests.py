@@ -14,7 +14,6 @@ from pydantic_core import ErrorDetails
 from speech import egress
 from speech.errors import FieldError, InvalidRequest
 from speech.policy import MAX_SPEAKERS, Speaker
-from speech.text import lexicon
 from speech.vendors.base import INSTEAD_OF_TEXT
 
 FORMATS = ("mp3", "wav", "ogg", "flac", "m4b")
@@ -142,7 +141,9 @@ def _webhook_url(value: str) -> str:
 
 
 def _lexicon(value: object) -> list[dict[str, Any]]:
-    return lexicon.read_option(value)
+    from speech.text.lexicon import read_option
+
+    return read_option(value)
 
 
 def _speaker(value: str) -> str:

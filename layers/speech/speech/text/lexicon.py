@@ -4,11 +4,10 @@ A text is cut, shown and counted as it is written; what a vendor is sent, and wh
 respelled piece of it. So an edit of the lexicon speaks anew exactly the pieces that contain the word.
 """
 
-import csv
-import io
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from speech.errors import FieldError, InvalidRequest
@@ -53,6 +52,9 @@ def read_csv(name: str, data: bytes) -> list[Entry]:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise _invalid(name, [f"line {line} is not UTF-8; save the file as CSV in UTF-8"]) from error
+    import csv
+    import io
+
     found = _Found()
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     try:
@@ -224,7 +226,11 @@ _UNSPACED = (
     r"\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 )
 _ASCII_WORDS = re.compile(r"[A-Za-z0-9_]+")
-_UNSPACED_CHARACTER = re.compile(f"[{_UNSPACED}]")
+
+
+@cache
+def _unspaced_character() -> re.Pattern[str]:
+    return re.compile(f"[{_UNSPACED}]")  # not when this is imported: most jobs have no lexicon
 
 
 class _Finder:
@@ -283,7 +289,8 @@ def _goes_on(text: str, at: int) -> bool:
         return following == "'" and text[at + 1 : at + 2] in ("t", "T") and not _is_word(text[at + 2 : at + 3])
     if unicodedata.category(following).startswith("M"):
         return True
-    return not (_UNSPACED_CHARACTER.match(following) or _UNSPACED_CHARACTER.match(text, at - 1))
+    unspaced = _unspaced_character()
+    return not (unspaced.match(following) or unspaced.match(text, at - 1))
 
 
 def _is_word(character: str) -> bool:
