@@ -10,7 +10,8 @@ import pytest
 from speech.errors import StoreUnavailable
 from speech.jobs import JobStatus
 from speech.policy import Policy, Price
-from speech.settings import Settings
+from speech.segments import Outcome
+from speech.settings import TENANT, Settings
 from speech.usecases import accept_job
 from tests.support.simulation import Killed, OneFault, Simulation, Stalled
 
@@ -158,3 +159,60 @@ def test_i12_a_fault_at_any_point_of_a_change_of_narrators_loses_nothing_and_exc
             assert simulation.bills().total() <= 2 * 3 + 1
         except AssertionError as error:
             raise AssertionError(f"with a fault at point {at}, {plan.met}") from error
+
+
+class InTurns(OneFault):
+    """One fault, while whoever is at work takes turns at every call."""
+
+    _turn = 0
+
+    def choose(self, among: int) -> int:
+        self._turn += 1
+        return self._turn % among
+
+
+def two_that_want_the_same(plan: OneFault, *, calls_back: bool, longest_life: float = 90.0) -> Simulation:
+    simulation = Simulation(plan, calls_back=calls_back, longest_life=longest_life)
+    simulation.submit("one", ONE)
+    simulation.submit("other", ONE)
+    try:
+        simulation.calm(seconds=20_000)
+    finally:
+        simulation.stop()
+    return simulation
+
+
+@pytest.mark.parametrize(
+    ("calls_back", "fault"),
+    [(False, Killed), (False, Stalled), (True, Killed)],
+    ids=["at-once-killed", "at-once-standing-still", "calls-back-killed"],
+)
+def test_i5_whoever_is_lost_at_any_point_while_another_wants_the_same_audio_it_is_bought_once_or_flagged(
+    calls_back: bool, fault: Callable[[], BaseException]
+) -> None:
+    """After each call; before it is after the one before."""
+    two_that_want_the_same(whole := InTurns(), calls_back=calls_back)
+
+    for at in range(whole.points):
+        plan = InTurns(at, fault, after=True)
+        life = 10_000.0 if fault is Stalled else 90.0
+        simulation = two_that_want_the_same(plan, calls_back=calls_back, longest_life=life)
+
+        try:
+            simulation.check()
+            store = simulation.world.store
+            assert {job.status for job in store.jobs()} == {JobStatus.COMPLETED}
+            attempts = [each for job in store.jobs() for row in store.segments(TENANT, job.id) for each in row.attempts]
+            unsure = sum(attempt.outcome is Outcome.AMBIGUOUS for attempt in attempts)
+            assert sum(simulation.vendor.billed.values()) <= 1 + unsure <= (1 if calls_back else 2)
+        except AssertionError as error:
+            raise AssertionError(f"with a fault at point {at}, {plan.met}") from error
+
+
+def test_two_that_want_the_same_meet() -> None:
+    """So that the test above shows something: one of them is turned away while the other calls."""
+    simulation = two_that_want_the_same(plan := InTurns(), calls_back=False)
+
+    assert plan.points > 40
+    assert simulation.world.store.calls.count("claim_audio") > 1
+    assert sum(simulation.vendor.billed.values()) == 1

@@ -7,6 +7,8 @@ import pytest
 
 from speech.jobs import Job, JobStatus
 from speech.messages import StartSegment
+from speech.usecases.plan_segments import plan_segments
+from tests.fakes import NOW, a_job, a_spec
 from tests.support.world import World
 
 AT_ONCE = 5
@@ -39,6 +41,14 @@ def run(world: World, *, fair: bool) -> dict[str, float]:
         now, job_id = heapq.heappop(busy)
         world.clock.set(start + round(now * 1000))
         stored[job_id] = now
+
+
+def test_the_segments_of_a_book_are_overdue_one_after_another() -> None:
+    """The sweep does not send a book again that is getting on."""
+    rows = plan_segments(a_job(), a_spec(), "A line of some book. " * 400, limit=24, due_at=NOW + 120_000)
+
+    assert len(rows) == BOOK
+    assert [row.due_at for row in rows] == [NOW + 120_000 + 1_000 * number for number in range(BOOK)]
 
 
 def a_book_and_a_sentence(world: World) -> tuple[Job, Job]:

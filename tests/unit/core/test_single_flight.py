@@ -94,7 +94,7 @@ def test_a_vendor_that_takes_minutes_is_asked_by_one_and_the_others_look_now_and
     world.vendor.starts = [StillWorking("v1", check_after=600)]
     orders = jobs_that_want_the_same(world, 5)
 
-    world.run(seconds=55)
+    world.run(seconds=300)
     looked = [row(world, job).hops for job in orders[1:]]
     world.run_with_sweeps(seconds=1_200)
 

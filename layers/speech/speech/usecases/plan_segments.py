@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from speech.text.cutting import Piece
 
 
+ONE_LATER_MS = 1_000
+"""How much later than the one before it a segment is overdue: they wait their turn on the vendor's queue, and a book
+that is getting on is not to be sent again as a whole. So long takes one of them where five at once take five times it."""
+
 SPOKEN_A_SECOND = 15.0
 """Characters of a text that is read out, roughly, in any voice and language."""
 
@@ -60,7 +64,7 @@ def plan_segments(job: Job, spec: Spec, text: str, *, limit: int, due_at: int, f
                 audio_key=segment_key(job.tenant, spec, said),
                 sounds=sounds,
                 read_out=read_out,
-                due_at=due_at,
+                due_at=due_at + index * ONE_LATER_MS,
                 reserved=at_most(job.price, characters=len(said), read_out=read_out, speed=spec.speed),
             )
         )

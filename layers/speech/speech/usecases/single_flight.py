@@ -15,10 +15,11 @@ from speech.usecases.settle_segment import SettleSegment
 TRIES = 3
 """How often to try again when others take over, or are lost, at the same moment."""
 
-FIRST_WAIT_SECONDS = 2.0
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 2.0, 16.0
 """How soon whoever waits for another's purchase looks again: then after twice as long, four times in a row."""
 
-LONGEST_WAIT_SECONDS = 16.0
+SLOWER = 4.0
+"""How many times as long where the vendor works at it for minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class SingleFlight:
         somebody else bought, or it waits for it. Raises StaleWrite when the segment has moved.
         """
         over: Claim | None = None
+        slower = 1.0
         for _ in range(TRIES):
             rival = self.store.claim_audio(calling, until=job.deadline_at, over=over)
             if rival is None:
@@ -50,6 +52,7 @@ class SingleFlight:
                 over = rival
                 continue
             if owner.status is not SegmentStatus.STORED:
+                slower = SLOWER if owner.status is SegmentStatus.WAITING else 1.0
                 break
             known = self.audio.find_audio(segment.audio_key)
             if known is not None:
@@ -58,7 +61,7 @@ class SingleFlight:
                 count("SegmentsReused")
                 return False
             over = rival  # what it bought is there no longer
-        wait = min(FIRST_WAIT_SECONDS * 2.0**segment.hops, LONGEST_WAIT_SECONDS) + self.rng()
+        wait = min(FIRST_WAIT_SECONDS * 2.0**segment.hops, LONGEST_WAIT_SECONDS) * slower + self.rng()
         count("SegmentsFollowing")
         self.settle.wait_for_turn(job, segment, wait, is_promised=False, problem=None)
         return False
