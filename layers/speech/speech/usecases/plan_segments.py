@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ONE_LATER_MS = 1_000
 """How much later than the one before it a segment is overdue: they wait their turn on the vendor's queue, and a book
-that is getting on is not to be sent again as a whole. So long takes one of them where five at once take five times it."""
+that is getting on is not to be sent again as a whole. At this pace five calls at once have five seconds each."""
 
 SPOKEN_A_SECOND = 15.0
 """Characters of a text that is read out, roughly, in any voice and language."""
