@@ -46,11 +46,11 @@ def while_calling(world: World, then: Callable[[], None]) -> None:
     speak = world.vendor.start
 
     def start(*about: Any, **facts: Any) -> Any:
-        world.vendor.start = speak  # type: ignore[method-assign]
+        world.vendor.start = speak  # type: ignore[method-assign] # as it was
         then()
         return speak(*about, **facts)
 
-    world.vendor.start = start  # type: ignore[method-assign]
+    world.vendor.start = start  # type: ignore[method-assign] # of this vendor alone
 
 
 def test_whoever_comes_while_another_job_buys_the_same_audio_waits_and_takes_it() -> None:
@@ -256,7 +256,11 @@ def test_where_too_many_ask_at_once_to_tell_who_buys_one_waits_a_moment() -> Non
     world.dispatcher.take()
     claim = world.store.claim_audio
     busy = iter([Claim(job_id="", segment=0, token="")])
-    world.store.claim_audio = lambda *about, **facts: next(busy, None) or claim(*about, **facts)  # type: ignore[method-assign]
+
+    def claim_audio(*about: Any, **facts: Any) -> Claim | None:
+        return next(busy, None) or claim(*about, **facts)
+
+    world.store.claim_audio = claim_audio  # type: ignore[method-assign] # of this store alone
 
     start(world, job)
 
