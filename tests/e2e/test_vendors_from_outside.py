@@ -1,8 +1,10 @@
 """The same against vendor servers that were started apart: every character is heard in the audio, in order, once."""
 
+import io
 from typing import Any
 
 import pytest
+import soundfile
 
 from tests.support.results import Spoken, completed
 from tests.support.stack import VENDORS, Stack, unique
@@ -61,6 +63,28 @@ def test_a_text_is_spoken_by_a_server_that_was_given_by_its_address(
     assert heard(result.audio) == as_heard(text)
     assert tones[vendor].sales(text) == [text]
     assert [attempt["outcome"] for attempt in result.attempts] == ["settled"]
+
+
+def test_headings_and_pauses_are_silence_and_nobody_is_asked_to_speak_them(
+    tone_stack: Stack, tones: ToneVendors
+) -> None:
+    name = unique("The harbour")
+    text = f"# {name}\n\n{name} at dusk. [pause:1.5s] And {name} at dawn."
+    said = [name, f"{name} at dusk.", f"And {name} at dawn."]
+
+    job = tone_stack.ended(tone_stack.post(text=text, vendor="convai", format="wav")["id"])
+
+    result = completed(tone_stack, job, " ".join(said))
+    assert heard(result.audio) == as_heard("".join(said))
+    assert sorted(tones["convai"].sales(name)) == sorted(said)
+    pauses = result.manifest["pauses"]
+    assert [(each["why"], round(each["end"] - each["start"], 3)) for each in pauses] == [
+        ("after-heading", 0.8),
+        ("pause", 1.5),
+    ]
+    samples, rate = soundfile.read(io.BytesIO(result.audio))
+    for each in pauses:
+        assert not samples[round(each["start"] * rate) : round(each["end"] * rate)].any()
 
 
 @pytest.mark.timeout(240)
