@@ -14,7 +14,7 @@ QUIET_SECONDS = 70.0
 SPOKEN_A_SECOND = 15.0
 """Characters, roughly, in any language of letters; only the joining is reckoned with it, which takes little."""
 
-JOINED_A_SECOND: Mapping[str, float] = {"mp3": 150.0, "ogg": 40.0}
+JOINED_A_SECOND: Mapping[str, float] = {"mp3": 150.0, "ogg": 120.0}
 """Seconds of audio, decoded, joined and encoded, on the slower side of what was measured."""
 
 JOINED_OTHERWISE = 500.0

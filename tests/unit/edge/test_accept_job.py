@@ -117,6 +117,17 @@ def test_a_long_text_is_cut_within_the_limit_and_the_rows_know_its_bytes() -> No
     assert [each.audio_key for each in segments] == [segment_key("default", job.spec, piece) for piece in pieces]
 
 
+def test_a_text_whose_audio_may_not_fit_its_format_makes_no_job_and_is_spoken_in_another() -> None:
+    text = "The harbour master counts the boats at dusk. " * 13_000
+    edge = Edge()
+
+    with pytest.raises(TextTooLong, match="choose flac"):
+        accept(edge, text, format="wav")
+
+    assert not edge.texts.texts
+    assert accept(edge, text, format="wav", preview={"seconds": 30}).created
+
+
 def test_a_very_long_text_is_begun_only_when_every_row_is_there() -> None:
     """A19"""
     edge = Edge()

@@ -27,6 +27,7 @@ from speech.errors import (
 )
 from speech.ids import derived_job_id, new_job_id
 from speech.jobs import About, Cost, Job, JobStatus, Preview, Source, Spec
+from speech.lengths import require_room
 from speech.messages import DeliverEvent, StartSegment
 from speech.observability import count
 from speech.policy import require_in_service
@@ -130,6 +131,8 @@ class AcceptJob:
         if cleaned and request.lexicon:
             spec = _with_lexicon(spec, request.lexicon, cleaned)
             cast = replace(cast, spec=spec)
+        if request.preview is None:
+            require_room(cleaned, spec, _silence(cleaned))
         job = self._job(arrival, request, cast, characters=_characters(cleaned) if is_known else None)
         rows = self._segments(job, spec, cleaned)
         if request.preview is not None:
@@ -327,6 +330,13 @@ class AcceptJob:
     @staticmethod
     def _ms(seconds: float) -> int:
         return int(seconds * 1000)
+
+
+def _silence(text: str) -> float:
+    """The seconds of silence that marks in a text ask for."""
+    from speech.text.script import read_script
+
+    return sum(each.seconds for each in read_script(text).pauses) if "[" in text else 0.0
 
 
 def _about(request: "JobRequest") -> About | None:

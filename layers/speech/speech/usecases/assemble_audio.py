@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from speech import jobs, segments
 from speech.errors import IllegalTransition, InputGone, OverBudget, ProcessingFailed, StaleWrite, UnusableAudio
 from speech.jobs import Cost, Job, JobStatus, Result, Spec
+from speech.lengths import require_fit
 from speech.manifest import manifest as manifest_of
 from speech.messages import AssembleAudio
 from speech.observability import count, logger
@@ -117,6 +118,8 @@ class AssembleAudioUseCase:
             return
         text = self._text(lease.job, rows)
         heard = text[: rows[-1].end] if lease.job.preview else text
+        seams = plan_seams(spec, rows, heard)
+        require_fit(rows, spec, silence=sum(each.pause or 0.0 for each in seams))
         tags = replace(tags_of(lease.job, rows, heard.decode()), cover=self._cover(lease.job))
         with tempfile.TemporaryDirectory(prefix="assemble-") as folder:
             path = Path(folder) / f"audio.{spec.format}"
@@ -127,7 +130,7 @@ class AssembleAudioUseCase:
                 path=path,
                 tags=tags,
                 progress=lease.keep,
-                seams=plan_seams(spec, rows, heard),
+                seams=seams,
                 loudness=spec.loudness,
             )
             cues = self._follow(lease.job, rows, joined, text)
