@@ -26,6 +26,9 @@ VENDORS = ("convai", "voiceai", "creatify")
 MORTAL_LEASE = 5
 """Seconds after which the work of a process that was killed is taken up again, where tests kill."""
 
+PATIENCE = 100.0
+"""Seconds after which something that takes a few has gone wrong: the machine may have much else to do."""
+
 QUIET = {"DEFAULT_VOICES": "convai=WUMale 3", "SWEEP_SECONDS": "1"}
 """What every stack here is told, unless its test knows better."""
 
@@ -137,13 +140,13 @@ class Stack:
         job: dict[str, Any] = answer.json()
         return job
 
-    def ended(self, job_id: str, *, seconds: float = 60) -> dict[str, Any]:
+    def ended(self, job_id: str, *, seconds: float = PATIENCE) -> dict[str, Any]:
         """The job once it has ended."""
         return self._wait(
             lambda: job if (job := self.job(job_id))["status"] in TERMINAL else None, seconds, f"the end of {job_id}"
         )
 
-    def requested(self, request_id: str, *, seconds: float = 30) -> dict[str, Any]:
+    def requested(self, request_id: str, *, seconds: float = PATIENCE) -> dict[str, Any]:
         """The one job of a message or an Idempotency-Key, once it exists."""
         jobs = self._wait(lambda: self.jobs_of(request_id), seconds, f"a job for {request_id}")
         assert len(jobs) == 1
@@ -155,7 +158,7 @@ class Stack:
         jobs: list[dict[str, Any]] = answer.json()["jobs"]
         return jobs
 
-    def dropped(self, key: str, *, seconds: float = 60, since: str | None = None) -> dict[str, Any]:
+    def dropped(self, key: str, *, seconds: float = PATIENCE, since: str | None = None) -> dict[str, Any]:
         """The manifest of a drop, once it is there; a drop that failed fails the test with its page.
 
         `since` is the file's version, when an earlier version left a manifest behind.
@@ -174,7 +177,7 @@ class Stack:
         self.ended(written["job"]["id"])  # the manifest lies there a moment before its job is completed
         return written
 
-    def page(self, key: str, *, seconds: float = 60) -> str:
+    def page(self, key: str, *, seconds: float = PATIENCE) -> str:
         """The page that says why a drop failed, once it is there."""
         return self._wait(lambda: self.result(f"{key}.error.md"), seconds, f"the page of {key!r}").decode()
 
@@ -327,7 +330,7 @@ def running(folder: Path, template: Path = ROOT / "template.yaml", /, **env: str
     try:
         wait_for(
             lambda: (folder / "stack.json").exists() or process.poll() is not None,
-            seconds=90,
+            seconds=180,  # a few seconds, unless the machine has much else to do
             what="a stack that is up",
         )
         assert process.poll() is None, said.read_text()
