@@ -71,7 +71,9 @@ async def demo(env: Mapping[str, str]) -> None:
         progress.end()
         if job["status"] != "completed":
             raise DemoFailed(await bucket.error_page(drop.name) or described(job))
-        suffixes = (f".{job['format']}", ".vtt", ".srt", ".manifest.json")
+        suffixes = [f".{job['format']}", ".vtt", ".srt", ".manifest.json"]
+        if job["chapters"]:
+            suffixes.append(".chapters.json")
         files = [await bucket.fetch(drop.name + suffix) for suffix in suffixes]
         print(summary(job, files, emulated=not env.get(f"{job['vendor'].upper()}_BASE_URL")))
 

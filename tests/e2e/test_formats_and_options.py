@@ -6,8 +6,10 @@ import uuid
 
 import pytest
 
+from tests.support.pictures import a_png
 from tests.support.results import Spoken, completed
 from tests.support.stack import Stack, unique
+from tests.support.tagged import by_mutagen, seconds_by_mutagen
 from tests.support.tone_vendors import ToneVendors, as_heard, heard
 
 RATES = {
@@ -125,6 +127,23 @@ def test_front_matter_wins_over_metadata_and_metadata_over_the_file(tone_stack: 
     assert (result.job["format"], result.sample_rate, result.job["language"]) == ("ogg", 24_000, "fr")
     assert result.job["metadata"] == {"page": "3"}
     assert heard(result.audio) == as_heard(text)
+
+
+def test_a_dropped_book_is_an_m4b_with_its_chapters_and_its_cover(tone_stack: Stack) -> None:
+    top, texts = folder(), (unique("It was a dark night"), unique("And a bright day"))
+    tone_stack.s3.put_object(Bucket=tone_stack.facts["audio_bucket"], Key=f"{top}/cover.png", Body=a_png())
+
+    tone_stack.drop(
+        f"{top}/book.md", f"# One\n\n{texts[0]}\n\n# Two\n\n{texts[1]}", format="m4b", cover=f"{top}/cover.png"
+    )
+
+    job = tone_stack.job(tone_stack.dropped(f"{top}/book.md")["job"]["id"])
+    audio, listed = tone_stack.audio(job), json.loads(tone_stack.fetch(job["chapters"]))
+    said = by_mutagen(audio, "m4b")
+    assert (said.title, said.is_ai, said.cover) == ("One", "true", a_png())
+    assert [title for _, title in said.chapters] == [each["title"] for each in listed["chapters"]] == ["One", "Two"]
+    assert said.chapters[1][0] == pytest.approx(listed["chapters"][1]["startTime"], abs=0.001)
+    assert abs(seconds_by_mutagen(audio, "m4b") - job["audio"]["duration_seconds"]) < 0.1
 
 
 def test_the_nearest_lexicon_says_how_a_word_is_spoken_and_an_edit_of_it_is_heard(tone_stack: Stack) -> None:
