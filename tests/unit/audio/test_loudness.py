@@ -61,7 +61,7 @@ def test_a_sine_of_997_hertz_reads_as_the_standard_says(rate: int) -> None:
         assert seconds == pytest.approx(4.7)
 
 
-@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("rate", [8_000, 22_050])
 def test_pauses_do_not_count(rate: int) -> None:
     """As in EBU Tech 3341, cases 3 to 5: softer and silent stretches are left out, by both gates."""
     tones = [(10.0, -36.0), (60.0, -23.0), (10.0, -36.0)]
