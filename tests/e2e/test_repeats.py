@@ -162,3 +162,27 @@ def test_the_newest_of_two_files_under_one_name_is_the_one_whose_audio_stays(sta
     (overtaken,) = set(stack.jobs_in_table(key)) - {stack.dropped(key)["job"]["id"]}
     completed(stack, stack.ended(overtaken), older)
     assert stack.dropped(key)["job"]["source"]["version_id"] == version
+
+
+def test_previews_by_every_way_in_at_once_buy_the_opening_once_and_the_whole_buys_the_rest(stack: Stack) -> None:
+    """I5: three jobs want the same audio at the same moment, and a fourth has it for nothing."""
+    text, wish = " ".join(unique() for _ in range(14)), {"preview": {"seconds": 10}}
+    key, request_id = f"previews/{uuid.uuid4().hex}.txt", f"preview {uuid.uuid4().hex}"
+    stack.send({"text": text, "request_id": request_id, **wish})
+    stack.drop(key, text, preview=json.dumps(wish["preview"]))
+    posted = stack.api.post("/v1/jobs", json={"text": text, **wish}).json()
+
+    previews = [
+        stack.ended(posted["id"]),
+        stack.job(stack.dropped(key)["job"]["id"]),
+        stack.ended(stack.requested(request_id)["id"]),
+    ]
+    whole = stack.ended(stack.api.post("/v1/jobs", json={"text": text}).json()["id"])
+
+    assert {job["status"] for job in (*previews, whole)} == {"completed"}
+    opening, every = previews[0]["segments"]["total"], whole["segments"]["total"]
+    assert 0 < opening < every
+    assert sum(job["cost"]["vendor_calls"] for job in previews) == opening
+    assert whole["cost"]["vendor_calls"] == every - opening
+    said = {"seconds": 10, "of": {"segments": every, "characters": whole["characters"]}}
+    assert [job["preview"] for job in (*previews, whole)] == [said, said, said, None]
