@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-from bench import cold, demo, jobs, join, warm
+from bench import cold, demo, jobs, join, long, warm
 from bench.figures import machine, table
 from local.process import ROOT
 
@@ -17,6 +17,7 @@ PARTS: Mapping[str, Callable[[int], str]] = {
     "join": join.measure,
     "demo": demo.measure,
     "jobs": jobs.measure,
+    "long": lambda runs: long.measure(long.CHARACTERS if runs == RUNS else long.CHARACTERS // 20),
 }
 
 OPENING = """\

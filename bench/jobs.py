@@ -41,7 +41,7 @@ class Cost:
 
 def measure(runs: int, jobs: int = JOBS) -> str:
     """The section of the report."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as name, _stack(Path(name)) as stack:
+    with tempfile.TemporaryDirectory(prefix="bench-") as name, running_stack(Path(name)) as stack:
         stack.jobs(-1, jobs // 2)  # every process that will be needed is started
 
         def ours(number: int) -> Cost:
@@ -94,7 +94,7 @@ jobs that survive the death of any process and buy nothing twice, verified audio
 
 
 @dataclass(frozen=True, slots=True)
-class _Stack:
+class Stack:
     folder: Path
     facts: Mapping[str, Any]
 
@@ -172,7 +172,7 @@ class _Stack:
 
 
 @contextmanager
-def _stack(folder: Path) -> Iterator[_Stack]:
+def running_stack(folder: Path) -> Iterator[Stack]:
     """`make up`, as a user has it."""
     (folder / "invocations").touch()
     environment = {
@@ -191,7 +191,7 @@ def _stack(folder: Path) -> Iterator[_Stack]:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError("The laptop cloud did not start.")
             time.sleep(0.05)  # between two looks for a file that another process writes, bounded by the deadline
-        yield _Stack(folder, json.loads((folder / "stack.json").read_text()))
+        yield Stack(folder, json.loads((folder / "stack.json").read_text()))
     finally:
         process.terminate()
         process.wait(30)

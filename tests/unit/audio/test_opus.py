@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from mutagen.oggopus import OggOpus
@@ -24,6 +25,18 @@ def made(path: Path, samples: NDArray[np.int16], rate: int, piece: int = 65_536)
         file.write(samples[at : at + piece])
     file.close()
     return path
+
+
+@pytest.mark.parametrize("rate", FORMATS["ogg"].rates)
+def test_it_is_as_long_for_ffmpeg_which_has_a_decoder_of_its_own(tmp_path: Path, rate: int) -> None:
+    frames = 5 * rate + 7
+    path = made(tmp_path / "some.ogg", speech(frames, rate), rate)
+
+    with av.open(str(path)) as file:
+        heard = sum(frame.samples for frame in file.decode(file.streams.audio[0]))
+
+    assert heard * rate == frames * ogg.OPUS_CLOCK
+    assert len(sounds.decode(path.read_bytes())) == frames
 
 
 @pytest.mark.parametrize("rate", FORMATS["ogg"].rates)
