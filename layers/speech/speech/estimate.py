@@ -30,7 +30,10 @@ def seconds_left(job: Job, progress: Progress, now: int) -> int | None:
     if not progress.stored or progress.first_at is None or progress.last_at is None:
         return None
     waited = (progress.first_at - job.created_at) / 1000
-    worked = (progress.last_at - progress.first_at) / 1000 + min(max(waited, 0.0), WAIT_SECONDS)
+    counted = min(max(waited, 0.0), WAIT_SECONDS)
+    if now - progress.first_at < counted / 2 * 1000 and progress.stored < job.segments_total:
+        return None  # those that were begun with the first one are about to come, and tell how many go side by side
+    worked = (progress.last_at - progress.first_at) / 1000 + counted
     pace = worked / progress.stored
     # What comes in bursts is quiet between them, for as long as the first one took.
     quiet = max(QUIET_SECONDS, 5 * pace, 2 * min(waited, 5 * WAIT_SECONDS))

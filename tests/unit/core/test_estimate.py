@@ -67,6 +67,17 @@ def test_nothing_is_said_before_the_first_segment_is_there() -> None:
     assert seconds_left(a_job_of(segments_total=None), Progress(), at(5)) is None
 
 
+def test_nothing_is_said_of_the_first_until_those_beside_it_have_come() -> None:
+    """Ten are spoken at once; the first is there a moment before the others."""
+    moments = [20.0 + 0.1 * each for each in range(10)]
+
+    estimates = [seconds_left(a_job_of(100), stored_by(now, moments), at(now)) for now in (20.05, 25, 31)]
+
+    assert estimates[:2] == [None, None]
+    assert estimates[2] is not None
+    assert (200 - 31) / 2 <= estimates[2] <= 2 * (200 - 31)
+
+
 def test_nothing_is_said_once_nothing_moves_any_more() -> None:
     moments = STEADY["one after another"][:100]
     progress = stored_by(1_000, moments)
