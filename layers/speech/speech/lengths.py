@@ -10,8 +10,8 @@ from speech.segments import Segment
 HOURS: Mapping[str, int] = {"mp3": 24, "ogg": 24, "m4b": 24, "flac": 30, "wav": 30}
 """What a function joins in its fifteen minutes with time to spare, at any sample rate (see docs/benchmarks.md)."""
 
-WAV_TAGS_BYTES = 2**20
-"""More than tags and cues take."""
+WAV_TAGS_BYTES = 2**22
+"""More than tags, cues and a cover take."""
 
 SLOW_READER = 12.0
 """Characters a second. Voices in languages of letters read 14 to 20."""

@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from speech.audio import tagging
 from speech.audio.join import FORMATS
+from speech.audio.picture import MAX_BYTES
+from speech.audio.tags import MAX_CHAPTER_TITLE, MAX_CHAPTERS, MAX_TITLE, Cover, Mark, Tags
 from speech.errors import ProcessingFailed, TextTooLong
 from speech.jobs import JobStatus
-from speech.lengths import HOURS, longest_seconds, require_fit, require_room, slow_seconds
+from speech.lengths import HOURS, WAV_TAGS_BYTES, longest_seconds, require_fit, require_room, slow_seconds
 from tests.fakes import a_segment, a_spec, some_audio
 from tests.support.world import World
 
@@ -97,7 +100,7 @@ def test_audio_that_became_too_long_is_not_joined_and_is_kept() -> None:
 
 
 def test_a_job_whose_audio_became_too_long_fails_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("speech.audio.join.MAX_WAV_BYTES", 2**20 + 1_000)
+    monkeypatch.setattr("speech.audio.join.MAX_WAV_BYTES", WAV_TAGS_BYTES + 1_000)
     world = World()
     world.a_synthesizing_job("One. ", "Two.", spec=a_spec(vendor="scripted", format="wav"))
 
@@ -108,3 +111,13 @@ def test_a_job_whose_audio_became_too_long_fails_with_what_to_do(monkeypatch: py
     assert failed.problem is not None
     assert "Ask for flac" in failed.problem["detail"]
     assert all(each.audio is not None for each in world.store.segments(failed.tenant, failed.id))
+
+
+def test_what_a_wav_says_about_itself_fits_beside_its_longest_audio() -> None:
+    cover = Cover("image/png", 1, 1, bytes(MAX_BYTES))
+    marks = tuple(Mark(0, "😀" * MAX_CHAPTER_TITLE) for _ in range(MAX_CHAPTERS))
+
+    assert (
+        tagging.room("wav", Tags(title="脚" * MAX_TITLE, author="脚" * MAX_TITLE, cover=cover, marks=marks))
+        < WAV_TAGS_BYTES
+    )
