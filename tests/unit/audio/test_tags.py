@@ -9,7 +9,18 @@ import pytest
 import soundfile
 
 from speech.audio.join import FORMATS, JoinedAudio, join
-from speech.audio.tags import MAX_CHAPTER_TITLE, MAX_CHAPTERS, Chapter, Cover, Mark, Tags, printable, three_letters
+from speech.audio.picture import MAX_BYTES
+from speech.audio.tags import (
+    MAX_CHAPTER_TITLE,
+    MAX_CHAPTERS,
+    MAX_TITLE,
+    Chapter,
+    Cover,
+    Mark,
+    Tags,
+    printable,
+    three_letters,
+)
 from speech.audio.verify import verify
 from tests.support.tagged import by_mutagen, chapters_by_ffmpeg, metadata_by_ffmpeg, seconds_by_mutagen
 from tests.unit.audio import sounds
@@ -87,6 +98,20 @@ def test_as_many_chapters_as_there_may_be(tmp_path: Path, format: str) -> None:
     # The older of the two lists in an MP4 counts its chapters in one byte.
     assert [title for _, title in by_mutagen(data, format).chapters] == wanted[: 255 if format == "m4b" else None]
     assert len(joined.chapters) == MAX_CHAPTERS
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_most_that_a_file_may_say_about_itself(tmp_path: Path, format: str) -> None:
+    """libsndfile reads no FLAC with three million bytes before its audio; this stays below."""
+    cover = Cover("image/png", 1, 1, bytes(MAX_BYTES))
+    marks = tuple(Mark(number // 100, "😀" * MAX_CHAPTER_TITLE) for number in range(MAX_CHAPTERS))
+    long = "脚" * MAX_TITLE
+
+    joined, data = made(tmp_path, format, Tags(long, long, "en", "2026-11-20", long, cover, marks), parts(10))
+
+    read = by_mutagen(data, format)
+    assert (read.title, read.author, read.comment, read.cover) == (long, long, long, cover.data)
+    assert len(joined.chapters) == len(chapters_by_ffmpeg(data)) == MAX_CHAPTERS
 
 
 @pytest.mark.parametrize("format", [each for each in FORMATS if each != "m4b"])
