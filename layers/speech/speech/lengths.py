@@ -1,7 +1,7 @@
 """How long audio may become, by format, and how long that of a text may take at a slow reader's pace. No I/O."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 
 from speech.errors import FieldError, ProcessingFailed, TextTooLong
 from speech.jobs import Spec
@@ -22,6 +22,12 @@ SLOW_READER_OF_SIGNS = 4.0
 HIGHEST_RATE = 48_000
 
 _SIGNS = re.compile(r"[\u2e80-\ua4cf\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff]+")
+
+
+MOST_SEGMENTS = 10_000
+"""What one function sends to the queue, and another joins, with time to spare. A text of 1,000,000 letters is cut into
+some 2,500 at the smallest limit of a vendor; only headings and pauses, which are cuts of their own, make it many more.
+"""
 
 
 def longest_seconds(format: str, sample_rate: int) -> float:
@@ -62,6 +68,16 @@ def require_room(text: str, spec: Spec, silence: float) -> None:
     if other:
         errors.append(FieldError("format", f"`{spec.format}` may not hold this text: {advice}"))
     raise TextTooLong(f"The text {message}; {advice}.", errors=errors)
+
+
+def require_few(rows: Sized) -> None:
+    """Before anything is bought: raises TextTooLong for a text that headings and pauses cut into too many segments."""
+    if len(rows) > MOST_SEGMENTS:
+        message = (
+            f"is cut into {len(rows):,} segments by its headings and pauses; a job has at most {MOST_SEGMENTS:,}: "
+            "send the text in parts"
+        )
+        raise TextTooLong(f"The text {message}.", errors=[FieldError("text", message)])
 
 
 def require_fit(rows: Iterable[Segment], spec: Spec, silence: float) -> None:

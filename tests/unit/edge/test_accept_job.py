@@ -128,6 +128,17 @@ def test_a_text_whose_audio_may_not_fit_its_format_makes_no_job_and_is_spoken_in
     assert accept(edge, text, format="wav", preview={"seconds": 30}).created
 
 
+def test_a_text_of_more_headings_than_a_job_can_send_and_join_is_refused_before_anything_is_written() -> None:
+    edge = Edge()
+
+    with pytest.raises(TextTooLong, match="cut into 10,001 segments") as refused:
+        accept(edge, text="# a\n" * 10_001)
+
+    assert [each.field for each in refused.value.errors] == ["text"]
+    assert not edge.texts.texts
+    assert not edge.dispatcher.on("voiceai")
+
+
 def test_a_very_long_text_is_begun_only_when_every_row_is_there() -> None:
     """A19"""
     edge = Edge()

@@ -27,7 +27,7 @@ from speech.errors import (
 )
 from speech.ids import derived_job_id, new_job_id
 from speech.jobs import About, Cost, Job, JobStatus, Preview, Source, Spec
-from speech.lengths import require_room
+from speech.lengths import require_few, require_room
 from speech.messages import DeliverEvent, StartSegment
 from speech.observability import count
 from speech.policy import require_in_service
@@ -140,6 +140,7 @@ class AcceptJob:
         if not rows:
             nothing = "has nothing in it that a voice could speak"
             raise EmptyText(f"The text {nothing}.", errors=[FieldError("text", nothing)])
+        require_few(rows)
         reserved = _within_budget(job, rows)
         now = job.created_at
         self._refuse_what_is_retired(job)
