@@ -82,12 +82,11 @@ def _format(value: str) -> str:
 def _loudness(value: object) -> object:
     if value is False or value == LOUDNESS_OFF:
         return LOUDNESS_OFF
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not MIN_LOUDNESS <= value <= MAX_LOUDNESS:  # type: ignore[operator] # a number, as was just seen
-        raise ValueError(
-            f"must be LUFS between {MIN_LOUDNESS:.0f} and {MAX_LOUDNESS:.0f}, or `false` to leave it as it comes"
-        )
-    return value
+    if isinstance(value, int | float) and not isinstance(value, bool) and MIN_LOUDNESS <= value <= MAX_LOUDNESS:
+        return float(value)
+    raise ValueError(
+        f"must be LUFS between {MIN_LOUDNESS:.0f} and {MAX_LOUDNESS:.0f}, or `false` to leave it as it comes"
+    )
 
 
 def _printable(value: str) -> str:

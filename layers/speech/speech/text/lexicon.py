@@ -225,6 +225,9 @@ _UNSPACED = (
     r"\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff"
     r"\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 )
+_INSIDE = "\u00ad\u2060"
+"""Where a word may, or may not, be broken between two lines: a soft hyphen, a word joiner."""
+
 _ASCII_WORDS = re.compile(r"[A-Za-z0-9_]+")
 
 
@@ -279,7 +282,7 @@ def _words_of(text: str) -> Any:
         return _ASCII_WORDS
     import regex
 
-    return regex.compile(rf"(?V1)[{_UNSPACED}]\p{{M}}*|[[\w\p{{M}}]--[{_UNSPACED}]]+")
+    return regex.compile(rf"(?V1)[{_UNSPACED}]\p{{M}}*|[[\w\p{{M}}{_INSIDE}]--[{_UNSPACED}]]+")
 
 
 def _goes_on(text: str, at: int) -> bool:
@@ -295,5 +298,5 @@ def _goes_on(text: str, at: int) -> bool:
 
 def _is_word(character: str) -> bool:
     return bool(character) and (
-        character.isalnum() or character == "_" or unicodedata.category(character).startswith("M")
+        character.isalnum() or character in f"_{_INSIDE}" or unicodedata.category(character).startswith("M")
     )
