@@ -116,7 +116,7 @@ class VoiceaiSwitches(Switches):
     """Where Voice.ai's documents leave a choice."""
 
     plan: Literal["free", "paid"] = "paid"  # 500 or 5,000 characters a conversion
-    credits: float = 1_000_000.0  # what the account holds
+    credits: float = 10_000_000.0  # what the account holds: speech of several books
     concurrency_status: Literal[400, 429] = 429  # clients have met both; no document declares either
     streamed_wav_sizes: Literal["placeholder", "real"] = "placeholder"
     closes_after_last: bool = False  # the sample speaks again on its socket; later documents close it
