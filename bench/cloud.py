@@ -110,8 +110,8 @@ class Cloud:
         self.names = sorted(self.made.wiring.functions)
 
     def client(self, service: str) -> Any:
-        # boto3's stubs know a service by its literal name only.
-        return self.session.client(service, endpoint_url=self.made.endpoint)  # type: ignore[call-overload]  # as said
+        name: Any = service  # boto3's stubs know a service by its literal name only
+        return self.session.client(name, endpoint_url=self.made.endpoint)
 
     # --- functions ---
 

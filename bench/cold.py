@@ -151,8 +151,7 @@ def _check(world: Cloud, text: str) -> Event:
     event = sample("check_segment")
     record = event["Records"][0]
     record["body"] = f'{{"v":1,"tenant":"default","job_id":"{_working(world, text)}","segment":0,"attempt":1}}'
-    # The check must find the audio ready: the emulator speaks for half a second and offers no way to be waited for.
-    time.sleep(0.6)
+    time.sleep(0.6)  # the audio must be ready; the emulator speaks for half a second, and cannot be waited for
     return event
 
 
@@ -189,8 +188,8 @@ def smallest(seen: Report, app: Path) -> str:
     if vendor is not None:
         call = next(text for start, text in VENDOR_CALLS.items() if vendor.startswith(start))
         imports.append("import httpx")
-        # Plain HTTP on loopback: there is no certificate to check, and loading the CAs would flatter our own start.
-        calls.append(f"httpx.Client(verify=False, trust_env=False).{call}.raise_for_status()")
+        # Plain HTTP on loopback has no certificate to check, and loading the CAs would flatter our own start.
+        calls.append(f"httpx.Client(verify=False, trust_env=False).{call}.raise_for_status()")  # plain HTTP
     body = "\n    ".join(calls)
     return "\n".join([*imports, *(clients if services else []), "", "def handler(event, context):", f"    {body}", ""])
 

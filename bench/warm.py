@@ -129,8 +129,7 @@ BARE = """
 import os
 import httpx
 
-# Plain HTTP on loopback: there is no certificate to check, and the bare program should be as small as can be.
-client = httpx.Client(verify=False, trust_env=False)
+client = httpx.Client(verify=False, trust_env=False)  # plain HTTP on loopback has no certificate to check
 
 def handler(event, context):
     url = os.environ["VOICEAI_BASE_URL"] + "/api/v1/tts/speech"
