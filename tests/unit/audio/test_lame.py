@@ -1,4 +1,4 @@
-"""An MP3 of ours: the very sound that libsndfile would make, and a tag that says exactly how long it is."""
+"""An MP3 of ours: as near to what was written as that of libsndfile, and a tag that says exactly how long it is."""
 
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,21 @@ def speech(seconds: float, rate: int) -> NDArray[np.int16]:
 
 
 @pytest.mark.parametrize("rate", FORMATS["mp3"].rates)
-def test_it_sounds_exactly_like_the_one_of_libsndfile(tmp_path: Path, rate: int) -> None:
-    samples = speech(3.0, rate)
+def test_it_is_as_near_to_the_original_as_one_that_takes_twice_the_work_and_hardly_larger(
+    tmp_path: Path, rate: int
+) -> None:
+    samples = speech(10.0, rate)
     theirs = sounds.encode(samples, rate, "MP3", "MPEG_LAYER_III", bitrate_mode="VARIABLE", compression_level=0.5)
 
     ours = made(tmp_path / "ours.mp3", samples, rate)
 
-    assert np.array_equal(sounds.decode(ours), sounds.decode(theirs))
+    assert noise(ours, samples) <= noise(theirs, samples)
+    assert len(ours) <= len(theirs) * 1.1
+
+
+def noise(data: bytes, samples: NDArray[np.int16]) -> float:
+    """The RMS of what encoding changed."""
+    return float(np.sqrt(np.mean(np.square(sounds.decode(data).astype(float) - samples))))
 
 
 @pytest.mark.parametrize("rate", [8_000, 24_000, 44_100])

@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from numpy import int16
     from numpy.typing import NDArray
 
-# LAME's VBR quality 5 is about 65 kb/s for speech at 22 to 24 kHz; variable bitrate costs less CPU than constant.
-# libsndfile with these settings makes what decodes to the very same samples, in three times the time: the LAME in
-# its wheel was built without what makes it fast.
-_VBR, _VBR_QUALITY, _EFFORT = 4, 5.0, 3
+# For speech at 22 to 24 kHz about 55 kb/s; variable bitrate costs less CPU than constant. Effort 7 shapes no noise,
+# which is half of the work: one step more of VBR quality buys that back at the same size (docs/decisions/0002).
+# libsndfile takes three times as long for the same: the LAME in its wheel was built without what makes it fast.
+_VBR, _VBR_QUALITY, _EFFORT = 4, 4.0, 7
 _VERSION = b"LAME3.100"
 _DELAY = 576
 """What LAME puts in front of the first sample."""

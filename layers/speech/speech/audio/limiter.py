@@ -95,10 +95,10 @@ def _wanted(samples: "Samples") -> "Numbers | None":
     import numpy
 
     magnitudes = numpy.abs(samples)
-    near = numpy.flatnonzero(magnitudes > _NEAR * _MOST)
-    gaps = numpy.unique(numpy.concatenate((near - 1, near)))
-    gaps = gaps[(gaps >= 0) & (gaps < len(samples) - 1)]
-    around = numpy.concatenate((numpy.zeros(_TAPS // 2 - 1), samples.astype(numpy.float64), numpy.zeros(_TAPS // 2)))
+    is_near = magnitudes > _NEAR * _MOST
+    near = numpy.flatnonzero(is_near)
+    gaps = numpy.flatnonzero(is_near[:-1] | is_near[1:])
+    around = numpy.concatenate((numpy.zeros(_TAPS // 2 - 1), samples, numpy.zeros(_TAPS // 2)))
     between = numpy.abs(around[gaps[:, None] + numpy.arange(_TAPS)] @ _between()).max(axis=1)
     peaks = numpy.concatenate((magnitudes[near], between, between))
     if not len(peaks) or peaks.max() <= _MOST:
