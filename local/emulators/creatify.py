@@ -497,7 +497,11 @@ class CreatifyEmulator(Emulator):
             return web.Response(status=302, headers={"Location": f"{self.url}/elsewhere"})
         if how == "html":
             return web.Response(text="<!DOCTYPE html><title>Sign in</title>", content_type="text/html")
-        return Spoken(await self._spoken(job) if call.fault is not None else None, RESULT, file=job.file)
+        if call.fault is None:
+            return Spoken(None, RESULT, file=job.file)
+        if job.purchase is not None:
+            job.purchase.fault = call.fault.fault  # what was bought does not arrive as it should
+        return Spoken(await self._spoken(job), RESULT, file=job.file)
 
 
 def _script(fields: dict[str, Any], faults: dict[str, list[str]]) -> str:

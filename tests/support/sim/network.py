@@ -44,10 +44,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._inner: Any = self  # what asyncio keeps to itself has no types
         self._virtual = clock
         self._selector = _Nothing()
-        self._clock_resolution = 2 * _AT_ONCE
+        self._reached = 0.0
+        self._clock_resolution = 1e-9
 
     def time(self) -> float:
-        return self._virtual.monotonic
+        return max(self._virtual.monotonic, self._reached)
 
     def next_timer(self) -> float:
         if self._inner._ready:
@@ -65,6 +66,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         events._set_running_loop(self)
         try:
             while inner._ready or (inner._scheduled and inner._scheduled[0]._when <= self.time() + _AT_ONCE):
+                if not inner._ready:
+                    # Whoever is woken a hair too early would go back to sleep until the same moment, for ever.
+                    self._reached = max(self._reached, inner._scheduled[0]._when)
                 inner._run_once()
         finally:
             events._set_running_loop(before)
