@@ -811,6 +811,19 @@ def test_the_first_to_claim_an_audio_is_the_one_to_call(store: JobStore) -> None
     assert store.segment(TENANT, second.job_id, 0) == second
 
 
+def test_who_buys_an_audio_can_be_asked_without_wanting_to(store: JobStore) -> None:
+    first, second = several_pending(store, 2)
+    before = store.claim_on(second)
+
+    store.claim_audio(calling(first), until=NOW)
+    seen = store.claim_on(second)
+
+    assert before is None
+    assert seen is not None
+    assert seen == store.claim_audio(calling(second), until=NOW)
+    assert store.claim_on(first) is None  # nobody else
+
+
 def test_whoever_has_the_claim_calls_again_without_asking(store: JobStore) -> None:
     (row,) = several_pending(store, 1)
     store.claim_audio(calling(row), until=NOW)

@@ -189,6 +189,11 @@ class FakeJobStore(Faulty):
             self.put(segment)
             return None
 
+    def claim_on(self, segment: Segment) -> Claim | None:
+        with self._call("claim_on"):
+            claim = self._claims.get((segment.tenant, segment.audio_key))
+            return None if claim and (claim.job_id, claim.segment) == (segment.job_id, segment.index) else claim
+
     def drop_claims(self, tenant: str, job_id: str, audio_keys: Sequence[str]) -> None:
         with self._call("drop_claims"):
             for key in audio_keys:

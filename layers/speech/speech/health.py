@@ -161,6 +161,11 @@ class Turn:
     is_trial: bool = False
     spread: int = 0
 
+    @property
+    def is_free(self) -> bool:
+        """Whether anybody may call at any time."""
+        return self.health is None and self.wait_until is None
+
 
 def turn(health: Health, limits: Limits, caller: Caller, *, now: int, lease_ms: int) -> Turn:
     """Whether this caller may call now, must wait, or is the one to find out whether the vendor is back."""

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from speech.health import Health
 from speech.jobs import Job, Progress
-from speech.messages import AssembleAudio, CheckSegment, DeliverEvent, StartSegment
 from speech.policy import Policy
 from speech.segments import Claim, Segment, SegmentAudio
+
+if TYPE_CHECKING:
+    from speech.messages import AssembleAudio, CheckSegment, DeliverEvent, StartSegment
 
 
 class Clock(Protocol):
@@ -171,6 +173,10 @@ class JobStore(Protocol):
         Else nothing is written, and the answer is who buys it: somebody other than this segment and `over`. Where
         that cannot be told, for too many ask at once, its `job_id` is empty. Nobody asks for it after `until`.
         """
+        ...
+
+    def claim_on(self, segment: Segment) -> Claim | None:
+        """Who buys the audio of this segment, if that is written down and it is another segment."""
         ...
 
     def drop_claims(self, tenant: str, job_id: str, audio_keys: Sequence[str]) -> None:
@@ -399,15 +405,15 @@ class ResultStore(Protocol):
 class Dispatcher(Protocol):
     """The queues. An optimisation: whatever is lost here, `sweep` sends again from the rows."""
 
-    def start(self, vendor: str, messages: Sequence[StartSegment], *, delay: float = 0) -> None:
+    def start(self, vendor: str, messages: "Sequence[StartSegment]", *, delay: float = 0) -> None:
         """`delay` is in seconds, at most 900."""
         ...
 
-    def check(self, message: CheckSegment, *, delay: float = 0) -> None: ...
+    def check(self, message: "CheckSegment", *, delay: float = 0) -> None: ...
 
-    def assemble(self, message: AssembleAudio) -> None: ...
+    def assemble(self, message: "AssembleAudio") -> None: ...
 
-    def deliver(self, message: DeliverEvent) -> None: ...
+    def deliver(self, message: "DeliverEvent") -> None: ...
 
 
 class Keys(Protocol):

@@ -421,6 +421,20 @@ def lose(segment: Segment, *, now: int) -> Segment:
     )
 
 
+def doubt(segment: Segment, number: int, *, problem_code: str) -> Segment | None:
+    """A call that was taken for one that never left was made after all: nobody knows what it came to.
+
+    None: nothing else is known of that call than what is written down.
+    """
+    attempts = tuple(
+        replace(each, outcome=Outcome.AMBIGUOUS, problem_code=problem_code)
+        if each.number == number and each.outcome is Outcome.RELEASED
+        else each
+        for each in segment.attempts
+    )
+    return None if attempts == segment.attempts else replace(segment, rev=segment.rev + 1, attempts=attempts)
+
+
 def stop(segment: Segment, *, now: int, problem: dict[str, Any]) -> Segment:
     """Its job has ended: nothing more is bought or asked for. What an open call came to, nobody will know.
 

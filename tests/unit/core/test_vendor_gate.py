@@ -205,6 +205,30 @@ def test_c3_known_limits_are_kept_without_a_single_refusal() -> None:
     assert all(sum(each <= call < each + 60_000 for call in company.calls) <= 31 for each in company.calls)
 
 
+@pytest.mark.parametrize("limits", [Limits(requests_per_minute=30), Limits(concurrency=1)])
+def test_c3_jobs_that_wait_for_anothers_purchase_take_no_turns_from_those_who_would_use_them(limits: Limits) -> None:
+    company = Company()
+    world = a_world(company, policies=FakePolicies(Policy(limits={"scripted": limits})))
+    same, others = some_jobs(world, 100)[:90], 10
+    for job in same:
+        row = world.store.segment(TENANT, job.id, 0)
+        assert row is not None
+        world.store.put(replace(row, audio_key="key-of-all"))
+    # One of them is under way: its vendor takes its time.
+    owner = world.store.segment(TENANT, same[0].id, 0)
+    assert owner is not None
+    calling = segments.claim(owner, now=world.clock.now(), lease_ms=100_000, vendor="scripted")
+    assert world.store.claim_audio(calling, until=same[0].deadline_at) is None
+    began = world.clock.now()
+
+    world.run(seconds=60)
+
+    done = [job for job in world.store.jobs() if job.status is JobStatus.COMPLETED]
+    assert len(done) == len(company.calls) == others
+    assert all(call <= began + 25_000 for call in company.calls)  # at thirty a minute they need twenty seconds
+    assert world.store.health("scripted").next_at <= began + 25_000
+
+
 # --- Outages ---------------------------------------------------------------------------------
 
 

@@ -1,7 +1,10 @@
 """Vendors that work on a job of their own: polled, called back, lost and found."""
 
+from typing import Any
+
 import pytest
 
+from speech import segments
 from speech.errors import (
     UnsupportedOperation,
     VendorAmbiguous,
@@ -15,6 +18,7 @@ from speech.messages import CheckSegment
 from speech.segments import Outcome, SegmentStatus
 from speech.settings import BadSettings, Settings
 from speech.vendors.base import AudioReady, StillWorking
+from tests.fakes import a_problem
 from tests.support.world import CallbackVendor, World, spoken
 
 SENTENCE = "The sun is up and the birds are singing."
@@ -309,3 +313,49 @@ def test_e7_a_call_that_was_made_before_the_signing_key_was_rotated_is_still_fou
     assert address in world.vendor.asked_for[0]
     assert len(world.vendor.requests) == 1
     assert world.job().status is JobStatus.COMPLETED
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_i20_a_call_by_a_worker_that_stood_still_until_it_was_taken_for_dead_is_put_down(attempts: int) -> None:
+    """Nobody but that worker ever learns that its call was made after all, and may be billed."""
+    world = World(vendor=CallbackVendor(), settings=Settings(segment_attempts=attempts))
+    world.vendor.reconciled = None
+    world.a_synthesizing_job(SENTENCE)
+    speak = world.vendor.start
+    standing_still = True
+
+    def start(*about: Any, **facts: Any) -> Any:
+        nonlocal standing_still
+        if standing_still:
+            standing_still = False
+            world.run_with_sweeps(seconds=900)
+        return speak(*about, **facts)
+
+    world.vendor.start = start  # type: ignore[method-assign] # of this vendor alone
+    world.vendor.starts = [WORKING, WORKING]
+    world.run()
+
+    outcomes = [attempt.outcome for attempt in world.segment().attempts]
+    assert len(world.vendor.requests) == len(outcomes) == min(attempts, 2)
+    assert outcomes == [Outcome.AMBIGUOUS, Outcome.SETTLED][:attempts]
+    assert world.segment().attempts[0].problem_code == "vendor-ambiguous"
+    assert world.job().status is (JobStatus.FAILED if attempts == 1 else JobStatus.COMPLETED)
+
+
+def test_i7_a_call_that_came_late_fences_nobody_off_who_calls_now() -> None:
+    world = a_world()
+    job = world.a_synthesizing_job(SENTENCE)
+    now = world.clock.now()
+    first = segments.claim(world.segment(), now=now, lease_ms=1_000)
+    problem = a_problem()
+    again = segments.retry(first, now=now, not_before=now, due_at=now, outcome=Outcome.RELEASED, problem=problem)
+    second = segments.claim(again, now=now, lease_ms=60_000)
+    world.store.put(second)
+
+    world.settle.came_late(job, first)
+    during = world.segment()
+    world.clock.advance(61)
+    world.settle.came_late(job, first)
+
+    assert during == second
+    assert [attempt.outcome for attempt in world.segment().attempts] == [Outcome.AMBIGUOUS, None]

@@ -268,6 +268,11 @@ class DynamoJobStore:
             return None
         return Claim(job_id="", segment=0, token="")
 
+    def claim_on(self, segment: Segment) -> Claim | None:
+        row = self._get(_claim_key(segment.tenant, segment.audio_key))
+        claim = _claim_of(row) if row else None
+        return None if claim is None or (claim.job_id, claim.segment) == (segment.job_id, segment.index) else claim
+
     def drop_claims(self, tenant: str, job_id: str, audio_keys: Sequence[str]) -> None:
         for first in range(0, len(audio_keys), ROWS_PER_TRANSACTION):
             actions: Any = [

@@ -29,7 +29,7 @@ from speech.messages import CheckSegment, StartSegment
 from speech.observability import count, logger
 from speech.ports import Clock, Dispatcher, JobStore, SegmentStore
 from speech.prices import came_to
-from speech.segments import TAKE, Outcome, Segment, SegmentAudio
+from speech.segments import TAKE, Outcome, Segment, SegmentAudio, SegmentStatus
 from speech.settings import Settings
 from speech.usecases.change_narrator import ChangeNarrator
 from speech.usecases.finish_job import FinishJob, budget_change
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 DELAYED_CHECKS = 4
 """How many checks are sent with a delay; after these, `due_at` and the sweep."""
+
+LATE_TRIES = 3
 
 SPLIT_TRIES = 20
 """How often to try again when other segments of the job are split at the same moment."""
@@ -295,6 +297,26 @@ class SettleSegment:
     def released(self, job: Job, segment: Segment, problem: problems.Problem) -> None:
         """The vendor says that it made no job for the lost call: nothing was bought."""
         self._retry_or_fail(job, segment, problem, _Bill(Outcome.RELEASED))
+
+    def came_late(self, job: Job, calling: Segment) -> None:
+        """A worker stood still for longer than its lease, and made its call all the same: put down that it was made."""
+        count("CallsAfterTheirLease")
+        for _ in range(LATE_TRIES):
+            row = self.store.segment(calling.tenant, calling.job_id, calling.index)
+            if row is None or (row.status is SegmentStatus.CALLING and (row.lease_until or 0) > self.clock.now()):
+                return  # whoever calls now must not be fenced off for it
+            doubted = segments.doubt(row, calling.calls, problem_code=VendorAmbiguous.code)
+            if doubted is None:
+                return
+            try:
+                change = budget_change(job, row, doubted)
+                if change:
+                    self.store.save_within([doubted], change=change, limit=None)
+                else:
+                    self.store.save_segment(doubted)
+            except StaleWrite:
+                continue
+            return
 
     def unknown_outcome(self, segment: Segment, problem: problems.Problem, *, delay: float) -> None:
         """The call's answer was lost but the vendor can be asked: leave it to a check, and later to `due_at`."""

@@ -30,6 +30,16 @@ class SingleFlight:
     settle: SettleSegment
     rng: Callable[[], float] = random.random
 
+    def follows(self, job: Job, segment: Segment) -> bool:
+        """Whether somebody else makes the call, or has made it; what becomes of the segment is then written down.
+
+        Who has to wait anyway asks this before it takes a turn at a vendor's gate that somebody else could use.
+        Raises StaleWrite when the segment has moved.
+        """
+        rival = self.store.claim_on(segment)
+        owner = self._owner(rival, segment) if rival is not None else None
+        return owner is not None and self._followed(job, segment, owner)
+
     def claim(self, job: Job, segment: Segment, calling: Segment) -> bool:
         """Write down the call that is about to be made: pending → calling, and that nobody else is to make it.
 
@@ -37,7 +47,6 @@ class SingleFlight:
         somebody else bought, or it waits for it. Raises StaleWrite when the segment has moved.
         """
         over: Claim | None = None
-        slower = 1.0
         for _ in range(TRIES):
             rival = self.store.claim_audio(calling, until=job.deadline_at, over=over)
             if rival is None:
@@ -48,23 +57,28 @@ class SingleFlight:
             if not rival.job_id:
                 break
             owner = self._owner(rival, segment)
-            if owner is None:
-                over = rival
-                continue
-            if owner.status is not SegmentStatus.STORED:
-                slower = SLOWER if owner.status is SegmentStatus.WAITING else 1.0
-                break
-            known = self.audio.find_audio(segment.audio_key)
-            if known is not None:
-                stored = segments.store(segment, known, now=self.clock.now())
-                self.settle.finish.store_segment(job, segment, stored)
-                count("SegmentsReused")
+            if owner is not None and self._followed(job, segment, owner):
                 return False
-            over = rival  # what it bought is there no longer
+            over = rival
+        self._wait(job, segment)
+        return False
+
+    def _followed(self, job: Job, segment: Segment, owner: Segment) -> bool:
+        """Take what the owner has bought, or wait for it. False: it bought something that is there no longer."""
+        if owner.status is not SegmentStatus.STORED:
+            self._wait(job, segment, slower=SLOWER if owner.status is SegmentStatus.WAITING else 1.0)
+            return True
+        known = self.audio.find_audio(segment.audio_key)
+        if known is None:
+            return False
+        self.settle.finish.store_segment(job, segment, segments.store(segment, known, now=self.clock.now()))
+        count("SegmentsReused")
+        return True
+
+    def _wait(self, job: Job, segment: Segment, slower: float = 1.0) -> None:
         wait = min(FIRST_WAIT_SECONDS * 2.0**segment.hops, LONGEST_WAIT_SECONDS) * slower + self.rng()
         count("SegmentsFollowing")
         self.settle.wait_for_turn(job, segment, wait, is_promised=False, problem=None)
-        return False
 
     def _owner(self, claim: Claim, segment: Segment) -> Segment | None:
         """The segment that buys this audio, or has bought it; None when it never will."""

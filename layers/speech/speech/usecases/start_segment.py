@@ -1,6 +1,8 @@
 """Ask a vendor to speak one segment. Called for every message on a synthesis queue."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from speech import problems, segments
 from speech.callbacks import callback_url
@@ -103,7 +105,7 @@ class StartSegmentUseCase:
         attempt = segment.calls + 1
         # Whatever can fail on our side fails before the attempt is written down: it would look like a lost call.
         address = callback_address(self.keys.signing_key(), self.settings, job, segment, attempt) if callbacks else None
-        passage = self.gate.enter(job, spec, segment, health)
+        passage = self.gate.enter(job, spec, segment, health, follows=lambda: self.flight.follows(job, segment))
         if passage is None:
             return
         lease_ms = int(self.settings.lease_seconds * 1000)
@@ -113,12 +115,30 @@ class StartSegmentUseCase:
         if self.clock.now() >= (calling.lease_until or 0):
             raise StaleWrite("This worker stood still until its lease had ended: the call is somebody else's to make.")
         try:
-            outcome = self.gate.call(passage, lambda: self._call(vendor, spec, text, address))
+            call = partial(self._call, vendor, spec, text, address)
+            self._make(job, calling, written, passage, call, can_be_asked=callbacks)
+        except StaleWrite:
+            self.settle.came_late(job, calling)
+            raise
+
+    def _make(
+        self,
+        job: Job,
+        calling: Segment,
+        written: str,
+        passage: Passage,
+        call: Callable[[], AudioReady | StillWorking],
+        *,
+        can_be_asked: bool,
+    ) -> None:
+        """Make the call that was written down, and write down what it came to. Raises StaleWrite when that is late."""
+        try:
+            outcome = self.gate.call(passage, call)
         except VendorTextTooLong as error:
             self.settle.too_long(job, calling, written, error)
             return
         except VendorAmbiguous as error:
-            if callbacks:
+            if can_be_asked:
                 problem = problems.problem_from(error, job_id=job.id)
                 self.settle.unknown_outcome(calling, problem, delay=RECONCILE_AFTER_SECONDS)
             else:
@@ -127,7 +147,7 @@ class StartSegmentUseCase:
         except (VendorError, EgressRefused) as error:
             self.settle.call_failed(job, calling, error)
             return
-        count("CharactersSent", segment.characters)
+        count("CharactersSent", calling.characters)
         if isinstance(outcome, AudioReady):
             try:
                 self.settle.audio_ready(job, calling, outcome)

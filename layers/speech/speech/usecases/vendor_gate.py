@@ -59,8 +59,13 @@ class VendorGate:
     settle: SettleSegment
     rng: Callable[[], float] = random.random
 
-    def enter(self, job: Job, spec: Spec, segment: Segment, health: Health) -> Passage | None:
-        """Leave to call, or None: then it is written down that the segment waits, or that it failed."""
+    def enter(
+        self, job: Job, spec: Spec, segment: Segment, health: Health, *, follows: Callable[[], bool]
+    ) -> Passage | None:
+        """Leave to call, or None: then it is written down that the segment waits, or that it failed.
+
+        `follows` is asked before a turn is taken or promised: whether nobody is to call, since that is seen to.
+        """
         policy = self.policies.policy()
         now = self.clock.now()
         try:
@@ -73,8 +78,13 @@ class VendorGate:
         caller = Caller(f"{job.id}/{segment.index}", segment.characters, segment.promised_at)
         limits = policy.limits_of(spec.vendor)
         lease_ms = int(self.settings.lease_seconds * 1000)
+        was_asked = False
         for _ in range(TRIES):
             said = arrows.turn(health, limits, caller, now=now, lease_ms=lease_ms)
+            if not (was_asked or health.is_open or said.is_free):
+                was_asked = True
+                if follows():
+                    return None
             try:
                 if said.health is not None:
                     self.store.save_health(health := said.health)
