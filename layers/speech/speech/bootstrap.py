@@ -9,6 +9,7 @@ from speech.settings import Settings
 if TYPE_CHECKING:
     from speech.aws.clients import Clients
     from speech.aws.dynamo import DynamoPolicies
+    from speech.jobs import Job
     from speech.ports import (
         Cache,
         Clock,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from speech.usecases.sweep import Sweep
     from speech.usecases.vendor_callback import VendorCallback
     from speech.usecases.vendor_gate import VendorGate
-    from speech.vendors.base import Vendor
+    from speech.vendors.base import Capabilities, Vendor
     from speech.vendors.http import VendorClient
 
 
@@ -55,11 +56,11 @@ QUESTION_SECONDS = 10.0
 """For a question to a vendor while a client of the API waits: asked twice, it still ends within its 29 s."""
 
 
-Port = TypeVar("Port")
+Part = TypeVar("Part")
 
 
 class _Late:
-    """Stands for a port, which is made when something is first asked of it."""
+    """Stands for a port or a verb, which is made when something is first asked of it."""
 
     def __init__(self, make: Callable[[], object]) -> None:
         self._make = make
@@ -69,14 +70,17 @@ class _Late:
         setattr(self, name, value)
         return value
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return cast("Any", self._made)(*args, **kwargs)
+
     @cached_property
     def _made(self) -> object:
         return self._make()
 
 
-def _late(make: Callable[["Services"], Port]) -> "cached_property[Port]":
-    """A port that not every event needs: its client, and what it imports, would be most of a cold start."""
-    return cached_property(lambda services: cast("Port", _Late(partial(make, services))))
+def _late(make: Callable[["Services"], Part]) -> "cached_property[Part]":
+    """What not every event needs: its client, and what it imports, would be most of a cold start."""
+    return cached_property(lambda services: cast("Part", _Late(partial(make, services))))
 
 
 class Services:
@@ -238,7 +242,7 @@ class Services:
 
         return EraseJob(self.store, self.cancel_job, self._clean_up, self.clock, self.settings)
 
-    @cached_property
+    @_late
     def _clean_up(self) -> "CleanUp":
         from speech.usecases.clean_up import CleanUp
 
@@ -290,13 +294,13 @@ class Services:
 
         return VendorCallback(self.keys, self.dispatcher, self.clock, read_callback)
 
-    @cached_property
+    @_late
     def _finish(self) -> "FinishJob":
         from speech.usecases.finish_job import FinishJob
 
         return FinishJob(self.store, self.dispatcher, self.clock, self.settings)
 
-    @cached_property
+    @_late
     def _settle(self) -> "SettleSegment":
         from speech.usecases.settle_segment import SettleSegment
 
@@ -377,7 +381,14 @@ class Services:
     @cached_property
     def sweep(self) -> "Sweep":
         from speech.usecases.sweep import Sweep
-        from speech.vendors import capabilities
+
+        def resume(job: "Job") -> None:
+            self.accept_job.resume(job)
+
+        def capabilities(name: str) -> "Capabilities":
+            from speech import vendors
+
+            return vendors.capabilities(name)
 
         return Sweep(
             self.store,
@@ -385,7 +396,7 @@ class Services:
             self.settings,
             self._settle,
             self._finish,
-            self.accept_job.resume,
+            resume,
             capabilities,
             self._clean_up,
         )

@@ -1,5 +1,6 @@
 """Joints that nobody hears: vendor silence goes, ours comes, no sound is lost and none is added."""
 
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -123,19 +124,24 @@ def test_a_tone_cut_inside_a_sentence_is_joined_without_a_discontinuity(tmp_path
     assert discontinuity(naive, RATE) > 0.05
 
 
+def bend(samples: sounds.Samples, at: int) -> float:
+    return float(np.abs(np.diff(samples[at - RATE // 50 : at + RATE // 50], 2)).max())
+
+
+def hiss(samples: sounds.Samples, at: int) -> float:
+    """The power above 4 kHz around a place, in dB below that of the tone."""
+    power = np.square(np.abs(np.fft.rfft(samples[at - RATE // 50 : at + RATE // 50] * np.hanning(RATE // 25))))
+    return float(10 * np.log10(power[len(power) // 3 :].sum() / power.sum()))
+
+
+def broken_off() -> sounds.Samples:
+    """A tone of 440 Hz that breaks off at its peak, as a vendor's audio may."""
+    return sounds.tone(RATE + 13, RATE)
+
+
 def test_where_a_sound_meets_our_silence_nothing_clicks(tmp_path: Path) -> None:
-    """A tone that breaks off at its peak, as a vendor's audio may: a click is a bend, and loud at all frequencies."""
-
-    def bend(samples: sounds.Samples, at: int) -> float:
-        return float(np.abs(np.diff(samples[at - RATE // 50 : at + RATE // 50], 2)).max())
-
-    def hiss(samples: sounds.Samples, at: int) -> float:
-        """The power above 4 kHz around a place, in dB below that of the tone."""
-        power = np.square(np.abs(np.fft.rfft(samples[at - RATE // 50 : at + RATE // 50] * np.hanning(RATE // 25))))
-        return float(10 * np.log10(power[len(power) // 3 :].sum() / power.sum()))
-
-    quarter = 13  # 440 Hz at 24,000: the tone breaks off near its peak
-    voice = sounds.tone(RATE + quarter, RATE)
+    """A click is a bend, and loud at all frequencies."""
+    voice = broken_off()
     joined, samples = joined_by(tmp_path, [sounds.wav(voice, RATE)] * 2, around([Seam("sentence")]))
     gap = joined.gaps[0]
     naive = np.concatenate([voice, np.zeros(gap.end - gap.start), voice])
@@ -147,6 +153,37 @@ def test_where_a_sound_meets_our_silence_nothing_clicks(tmp_path: Path) -> None:
     for edge in (gap.start, gap.end):
         assert bend(samples, edge) < 1.2 * bend(voice, RATE // 2)
         assert hiss(samples, edge) < -60
+
+
+@pytest.mark.parametrize("lead", [0.02, 0.5])
+@pytest.mark.parametrize("loudness", [None, -16.0])
+def test_where_a_sound_is_broken_off_inside_a_sentence_nothing_clicks(
+    tmp_path: Path, lead: float, loudness: float | None
+) -> None:
+    voice = broken_off()
+    second = np.concatenate([silence(lead), voice])
+    parts = [sounds.wav(voice, RATE), sounds.wav(second, RATE)]
+
+    joined, samples = joined_by(tmp_path, parts, around([Seam("continues")]), loudness=loudness)
+    joint = joined.spans[1][0]
+    naive = np.concatenate([voice, second])
+
+    assert joint == len(voice)
+    assert not joined.gaps
+    assert hiss(naive, joint) > -40
+    assert bend(samples, joint) < 3 * bend(samples, RATE // 2) < bend(naive, joint) / 10
+    assert hiss(samples, joint) < -55
+
+
+def test_where_a_sound_goes_on_noise_stays_as_it_is(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 3 * RATE)
+    parts = [sounds.wav(each, RATE) for each in np.split(noise, [RATE // 3, RATE, 2 * RATE + 7])]
+    alone = np.concatenate([soundfile.read(BytesIO(part))[0] for part in parts])
+
+    joined, samples = joined_by(tmp_path, parts, around([Seam("continues")] * 3))
+
+    assert joined.frames == len(alone)
+    assert np.array_equal(samples, alone)
 
 
 @pytest.mark.parametrize("noise_db", [-90.0, -60.0, -50.0])

@@ -11,10 +11,12 @@ from speech.policy import Policy, Price
 from speech.requests import OPTIONS, JobRequest, Way
 from speech.resource import job_resource
 from speech.settings import Settings
+from speech.titles import tags_of
 from speech.usecases import accept_job
 from speech.usecases.accept_job import Arrival
 from speech.usecases.deliver_event import error_page
-from speech.usecases.plan_segments import opening, plan_segments
+from speech.usecases.plan_seams import plan_seams
+from speech.usecases.plan_segments import opening, plan_segments, preview
 from tests.fakes import NOW, a_job, a_problem, a_result, a_spec
 from tests.support.edge import Edge
 from tests.support.simulation import Plan, Simulation
@@ -110,6 +112,35 @@ def test_a_preview_that_somebody_else_speaks_is_still_one() -> None:
     stack.check()
     job = job_of(stack, "preview")
     assert (job.status, job.take, job.segments_total) == (JobStatus.COMPLETED, 1, 5)
+
+
+def test_a_preview_by_somebody_who_takes_other_pieces_counts_those() -> None:
+    text = " ".join(SENTENCES)
+    spec = a_spec()
+    job = a_job(spec=spec, preview=Preview(10, segments=99, characters=len(text)), characters=1)
+    whole = plan_segments(job, spec, text, limit=80, due_at=NOW)
+
+    counted, rows = preview(job, spec, whole, text)
+
+    assert (len(whole), len(rows)) == (6, 3)
+    assert counted.preview == Preview(10, segments=6, characters=len(text))
+    assert counted.characters == len(" ".join(SENTENCES[:6]))
+
+
+def test_a_preview_that_ends_inside_code_takes_none_of_its_comments_for_headings() -> None:
+    text = "# Title\n\nSome words.\n\n```\n# comment\nrun()\n# comment\n```\n\n# Later\n\nMore words.[pause:9s]\n\nEnd."
+    spec = a_spec()
+    job = a_job(spec=spec, preview=Preview(3, segments=1, characters=1))
+    heard = plan_segments(job, spec, text, limit=12, due_at=NOW)
+    inside = next(number for number, row in enumerate(heard) if "run" in text[row.start : row.end])
+
+    rows = heard[: inside + 1]
+    seams = plan_seams(job, spec, rows, text.encode())
+    marks = tags_of(job, rows, text).marks
+
+    assert [seam.kind for seam in seams[1:]].count("before-heading") == 0
+    assert (seams[-1].kind, seams[-1].pause) == ("end", None)
+    assert [mark.title for mark in marks] == ["Title"]
 
 
 def refused(*_: Any, **__: Any) -> Any:

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speech.audio import m4b, opus, tagging
+from speech.audio import tagging
 from speech.audio.decode import blocks, opened
-from speech.audio.lame import Mp3File
 from speech.audio.levelling import Level, levelled
 from speech.audio.limiter import Limiter
 from speech.audio.part import Part
 from speech.audio.pauses import Pause
-from speech.audio.seams import Seam
+from speech.audio.seams import Joint, Seam
 from speech.audio.tags import Chapter, Tags
 from speech.errors import ProcessingFailed, UnusableAudio
 
@@ -30,12 +29,14 @@ class Format:
     rates: tuple[int, ...] = ()
 
 
+_MPEG_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+
 FORMATS = {
-    "mp3": Format("audio/mpeg", (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)),
+    "mp3": Format("audio/mpeg", _MPEG_RATES),
     "wav": Format("audio/wav"),
     "flac": Format("audio/flac"),
     "ogg": Format("audio/ogg", (8_000, 12_000, 16_000, 24_000, 48_000)),
-    "m4b": Format("audio/mp4", m4b.RATES),
+    "m4b": Format("audio/mp4", _MPEG_RATES),
 }
 """`ogg` holds Opus. WAV and FLAC are 16 bit. `m4b` needs the media layer."""
 
@@ -151,6 +152,7 @@ def _write_parts(
 ) -> list[Treated]:
     treated: list[Treated] = []
     before: float | None = None
+    joint = Joint()
     decoded = _decoded(parts, seams, measured=loudness is not None)
     for number, (part, level) in enumerate(levelled(decoded, loudness)):
         around = seams[number : number + 2] if seams else []
@@ -163,7 +165,8 @@ def _write_parts(
             bool(around) and (trimmed[1] > 0 or around[1].seconds > 0),
         )
         factor = 10 ** (level.gain / 20)
-        output.add(part, part.samples(factor, eased_from=before if goes_on else None, fades=fades))
+        samples = part.samples(factor, eased_from=before if goes_on else None, fades=fades)
+        output.add(part, joint.passed(samples, part.sample_rate, goes_on=goes_on) if seams else samples)
         if around:
             output.add_silence(around[1], part.sample_rate)
         treated.append(Treated(trimmed, level))
@@ -186,9 +189,13 @@ def verify_file(
 ) -> None:
     """Decode a finished file from end to end; raise unless it holds exactly what it should."""
     if format == "ogg":
+        from speech.audio import opus
+
         opus.verify_file(path, frames=frames, sample_rate=sample_rate, progress=progress)
         return
     if format == "m4b":
+        from speech.audio import m4b
+
         m4b.verify(path, frames=frames, sample_rate=sample_rate, progress=progress)
         return
     found = 0
@@ -286,11 +293,17 @@ class _Output:
         self._room = tagging.room(self._format, self._tags)
         with _writing():
             if self._format == "mp3":
+                from speech.audio.lame import Mp3File
+
                 self._file = Mp3File(self._path, self.rate, room=self._room)
             elif self._format == "ogg":
-                self._file = opus.OpusFile(self._path, self.rate)
+                from speech.audio.opus import OpusFile
+
+                self._file = OpusFile(self._path, self.rate)
             elif self._format == "m4b":
-                self._file = m4b.M4bFile(self._path, self.rate, self._tags)
+                from speech.audio.m4b import M4bFile
+
+                self._file = M4bFile(self._path, self.rate, self._tags)
             else:
                 self._file = soundfile.SoundFile(self._path, "w", self.rate, 1, **_ENCODINGS[self._format])
             if self._format == "flac" and self._tags:

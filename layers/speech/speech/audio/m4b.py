@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from numpy import int16
     from numpy.typing import NDArray
 
-RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
-
 BIT_RATE = 64_000
 FRAME = 1_024
 """What AAC codes at once, and what it puts in front of the first sample."""

@@ -59,7 +59,8 @@ class PauseFinder:
         levels = self._whole()
         if not len(levels):
             return []
-        quiet = levels < max(float(numpy.percentile(levels, 90)) * _QUIET, 1e-5)
+        # The ninth of ten: numpy.percentile would load what numpy has for masked arrays, a tenth of a cold start.
+        quiet = levels < max(float(numpy.sort(levels)[len(levels) * 9 // 10]) * _QUIET, 1e-5)
         edges = numpy.flatnonzero(numpy.diff(numpy.concatenate(([False], quiet, [False])).astype(numpy.int8)))
         shortest = SHORTEST_SECONDS / self._seconds
         return [

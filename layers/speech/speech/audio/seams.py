@@ -1,5 +1,6 @@
 """What is heard between two segments: how much of a vendor's silence goes, and how much of ours takes its place."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
@@ -34,6 +35,10 @@ FADE = 0.005
 
 EASE = 0.05
 """Seconds in which one gain becomes the next where a sound goes on from one segment to another."""
+
+_LEAST_JUMP = 0.02
+_TIMES_THE_SOUND = 2.0
+"""A joint clicks where the waveform jumps by so much, and by so many times more than the sound beside it bends."""
 
 LEVEL_SECONDS = 0.01
 """The stretch of audio that is silent or not."""
@@ -70,6 +75,41 @@ class Seam:
         return GUARD_BEFORE if before_segment else GUARD_AFTER
 
 
+class Joint:
+    """Sees what passes from one part to the next, and mends where a sound was broken off: no click is at a joint."""
+
+    def __init__(self) -> None:
+        self._before: Samples | None = None
+
+    def passed(self, part: "Iterable[Samples]", sample_rate: int, *, goes_on: bool) -> "Iterator[Samples]":
+        """The blocks of the next part, which goes on where the one before it has ended, or does not."""
+        before = self._before if goes_on else None
+        for block in part:
+            mended = block if before is None else _unclicked(before, block, sample_rate)
+            self._before = mended[-round(FADE * sample_rate) :].copy()
+            before = None
+            yield mended
+
+
+def _unclicked(before: "Samples", after: "Samples", sample_rate: int) -> "Samples":
+    """`after` without the jump from the last samples `before` it, if there is one: a sound that goes on stays as it is,
+    to the bit."""
+    import numpy
+
+    if len(before) < 3 or not len(after):
+        return after
+    jump = float(2 * before[-1] - before[-2] - after[0])
+    beside = [numpy.diff(each, 2) for each in (before, after[: len(before)]) if len(each) > 2]
+    bend = max(float(numpy.abs(each).max()) for each in beside)
+    if abs(jump) <= max(_LEAST_JUMP, _TIMES_THE_SOUND * bend):
+        return after
+    length = min(len(after), round(FADE * sample_rate))
+    fall = 0.5 + 0.5 * numpy.cos(numpy.pi * (numpy.arange(length) + 0.5) / length)
+    mended = after.copy()
+    mended[:length] += ((before[-1] - after[0]) * fall).astype(numpy.float32)
+    return mended
+
+
 def sounding(levels: "Samples") -> tuple[int, int]:
     """Where in the levels speech begins, and where it has ended: before and after there is silence alone.
 
@@ -82,7 +122,7 @@ def sounding(levels: "Samples") -> tuple[int, int]:
     if not len(powers):
         return 0, len(levels)
     speech = float(numpy.sqrt(powers[powers > powers.mean() / 10].mean()))
-    noise = float(numpy.percentile(levels, 2))
+    noise = float(numpy.sort(levels)[len(levels) // 50])
     threshold = min(max(2 * noise, _QUIETEST_SPEECH * speech), _LOUDEST_SILENCE * speech)
     loud = numpy.flatnonzero(levels > threshold)
     return (int(loud[0]), int(loud[-1]) + 1) if len(loud) else (0, len(levels))

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from speech.errors import FieldError, InvalidRequest
 from speech.text.reading import SOUNDS
 
-FILE = "lexicon.csv"
 MAX_BYTES = 1_000_000
 """Of a file."""
 MAX_ENTRIES = 20_000

@@ -37,7 +37,7 @@ from speech.problems import problem_from
 from speech.segments import Segment
 from speech.settings import TENANT, Settings
 from speech.usecases.cast_job import Cast, CastJob
-from speech.usecases.plan_segments import opening, plan_segments, speaks_something_else
+from speech.usecases.plan_segments import plan_segments, preview, speaks_something_else
 from speech.vendors.base import Capabilities
 
 if TYPE_CHECKING:
@@ -134,9 +134,9 @@ class AcceptJob:
         if request.preview is None:
             require_room(cleaned, spec, _silence(cleaned))
         job = self._job(arrival, request, cast, characters=_characters(cleaned) if is_known else None)
-        rows = self._segments(job, spec, cleaned)
         if request.preview is not None:
-            job, rows = _previewed(job, rows, request.preview.seconds, cleaned)
+            job = replace(job, preview=_preview_of(job, request.preview.seconds))
+        job, rows = self._planned(job, spec, cleaned)
         if not rows:
             nothing = "has nothing in it that a voice could speak"
             raise EmptyText(f"The text {nothing}.", errors=[FieldError("text", nothing)])
@@ -235,7 +235,7 @@ class AcceptJob:
         if job.status is not JobStatus.ACCEPTED or job.spec is None:
             return
         text = self.texts.read_text(job.tenant, job.text_id, 0, MAX_TEXT_BYTES).decode()
-        rows = self._segments(job, job.spec, text)
+        _, rows = self._planned(job, job.spec, text)
         if len(rows) != job.segments_total:
             raise ProcessingFailed("The text was cut differently by the release that accepted it.")
         self._send(self._begin(job, rows), job.spec, rows)
@@ -281,10 +281,10 @@ class AcceptJob:
             about=_about(request),
         )
 
-    def _segments(self, job: Job, spec: Spec, text: str) -> list[Segment]:
+    def _planned(self, job: Job, spec: Spec, text: str) -> tuple[Job, list[Segment]]:
         limit = self.vendors.capabilities(spec.vendor).limit_for(spec.vendor_options)
         rows = plan_segments(job, spec, text, limit=limit, due_at=self._due(self.clock.now()))
-        return opening(rows, job.preview.seconds, speed=spec.speed) if job.preview else rows
+        return preview(job, spec, rows, text)
 
     def _begin(self, job: Job, missing: Sequence[Segment]) -> Job:
         """accepted → synthesizing, once every segment row is there."""
@@ -345,16 +345,12 @@ def _about(request: "JobRequest") -> About | None:
     return None if about == About() else about
 
 
-def _previewed(job: Job, whole: list[Segment], seconds: int, text: str) -> tuple[Job, list[Segment]]:
-    """The job and the segments of a preview: cut like the whole, so that the whole has them for nothing later on."""
-    spec = job.spec
-    if spec is None or speaks_something_else(spec):
+def _preview_of(job: Job, seconds: int) -> Preview:
+    """How much of this job's text was asked for. Raises InvalidRequest where its length is not ours to know."""
+    if job.spec is None or speaks_something_else(job.spec):
         message = "cannot be made of what only the vendor has; send the text, or leave it out"
         raise InvalidRequest(f"`preview` {message}.", errors=[FieldError("preview", message)])
-    rows = opening(whole, seconds, speed=spec.speed)
-    preview = Preview(seconds, segments=len(whole), characters=job.characters or 0)
-    heard = text.encode()[: rows[-1].end].decode() if rows else ""
-    return replace(job, preview=preview, characters=_characters(heard)), rows
+    return Preview(seconds, segments=0, characters=job.characters or 0)
 
 
 def _with_lexicon(spec: Spec, rows: Sequence[Mapping[str, Any]], text: str) -> Spec:

@@ -117,10 +117,9 @@ class AssembleAudioUseCase:
             self.store.save(jobs.resume_synthesis(lease.job, now=self.clock.now()))
             return
         text = self._text(lease.job, rows)
-        heard = text[: rows[-1].end] if lease.job.preview else text
-        seams = plan_seams(spec, rows, heard)
+        seams = plan_seams(lease.job, spec, rows, text)
         require_fit(rows, spec, silence=sum(each.pause or 0.0 for each in seams))
-        tags = replace(tags_of(lease.job, rows, heard.decode()), cover=self._cover(lease.job))
+        tags = replace(tags_of(lease.job, rows, text.decode()), cover=self._cover(lease.job))
         with tempfile.TemporaryDirectory(prefix="assemble-") as folder:
             path = Path(folder) / f"audio.{spec.format}"
             joined = join(

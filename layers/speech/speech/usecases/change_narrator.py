@@ -14,7 +14,7 @@ from speech.prices import at_most, committed, millionths
 from speech.segments import Segment, SegmentStatus
 from speech.settings import Settings
 from speech.usecases.finish_job import FinishJob
-from speech.usecases.plan_segments import opening, plan_segments
+from speech.usecases.plan_segments import plan_segments, preview
 from speech.vendors.base import Capabilities
 
 TRIES = 5
@@ -94,7 +94,7 @@ class ChangeNarrator:
     def resume(self, job: Job) -> None:
         """Write the segments that the take in force lacks: who changed the narrator died before all were there."""
         text = self.texts.read_text(job.tenant, job.text_id, 0, MAX_TEXT_BYTES).decode()
-        self._write(job, self._planned(job, text))
+        self._write(job, self._planned(job, text)[1])
 
     def _change(self, job: Job, problem: problems.Problem) -> None:
         if job.held is None:
@@ -132,7 +132,7 @@ class ChangeNarrator:
             moved = jobs.next_take(job, take, now=now, due_at=self._after(self.settings.lease_seconds))
             if self._is_retired(moved):
                 continue
-            rows = self._planned(moved, text)
+            moved, rows = self._planned(moved, text)
             moved = replace(moved, segments_total=len(rows))
             try:
                 if job.budget is None:
@@ -149,12 +149,12 @@ class ChangeNarrator:
             return
         self._fail(job, problem, NOBODY_LEFT)
 
-    def _planned(self, job: Job, text: str) -> list[Segment]:
+    def _planned(self, job: Job, text: str) -> tuple[Job, list[Segment]]:
         if job.spec is None:
-            return []
+            return job, []
         limit = self.capabilities(job.spec.vendor).limit_for(job.spec.vendor_options)
         rows = plan_segments(job, job.spec, text, limit=limit, due_at=self._after(self.settings.lease_seconds))
-        return opening(rows, job.preview.seconds, speed=job.spec.speed) if job.preview else rows
+        return preview(job, job.spec, rows, text)
 
     def _write(self, job: Job, rows: list[Segment]) -> None:
         """The rows after the job that they belong to: its budget is theirs, and what is missing the sweep adds."""

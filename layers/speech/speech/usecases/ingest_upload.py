@@ -22,6 +22,7 @@ MAX_FOLDERS = 32
 """How far up an options file is looked for: each folder is a request to S3, and keys may have hundreds."""
 
 OPTIONS_FILE = "voicedrop.json"
+LEXICON_FILE = "lexicon.csv"
 METADATA_PREFIX = "voicedrop-"
 
 
@@ -105,12 +106,12 @@ class IngestUpload:
 
     def _lexicon(self, upload: Upload) -> list[dict[str, Any]]:
         """The rows of the nearest lexicon, looked for as the options file is."""
-        from speech.text import lexicon
-
         for folder in _folders(upload.key)[:MAX_FOLDERS]:
-            name = folder + lexicon.FILE
-            data = self.inputs.read(upload.bucket, name, None, lexicon.MAX_BYTES + 1)
+            name = folder + LEXICON_FILE
+            data = self.inputs.read(upload.bucket, name, None, MAX_INPUT_BYTES)
             if data is not None:
+                from speech.text import lexicon
+
                 return [entry._asdict() for entry in lexicon.read_csv(name, data)]
         return []
 

@@ -71,6 +71,21 @@ def plan_segments(job: Job, spec: Spec, text: str, *, limit: int, due_at: int, f
     return rows
 
 
+def preview(job: Job, spec: Spec, whole: list[Segment], text: str) -> tuple[Job, list[Segment]]:
+    """The job, which knows now how much of the text is spoken, and the segments of its opening.
+
+    They are cut like the whole, so that the whole has them for nothing later on. Without a preview all is as it was.
+    """
+    if job.preview is None:
+        return job, whole
+    from speech.text.script import read_script
+
+    rows = opening(whole, job.preview.seconds, speed=spec.speed)
+    heard = text.encode()[: rows[-1].end].decode() if rows else ""
+    characters = read_script(heard).characters(len(heard))
+    return replace(job, preview=replace(job.preview, segments=len(whole)), characters=characters), rows
+
+
 def opening(rows: list[Segment], seconds: float, *, speed: float | None) -> list[Segment]:
     """The first of a job's segments that take so long together, roughly; the last of them may go on for longer."""
     from speech.text.reading import LETTERS_OF_A_SIGN

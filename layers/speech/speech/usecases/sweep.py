@@ -1,8 +1,11 @@
-"""Send again whatever is overdue, and end what is out of time. Every job can be finished from its rows alone."""
+"""Send again whatever is overdue, and end what is out of time. Every job can be finished from its rows alone.
 
-import traceback
+Mostly nothing is overdue. So what handles a row is imported when there is one.
+"""
+
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from speech import jobs, problems, segments
 from speech.errors import (
@@ -16,16 +19,16 @@ from speech.errors import (
     VendorAmbiguous,
 )
 from speech.jobs import Job, JobStatus
-from speech.messages import AssembleAudio, DeliverEvent
 from speech.observability import count, logger
 from speech.ports import Clock, Due, JobStore
 from speech.segments import Segment, SegmentStatus
 from speech.settings import Settings
-from speech.usecases.change_narrator import overtaken
-from speech.usecases.clean_up import CleanUp
-from speech.usecases.finish_job import FinishJob
-from speech.usecases.settle_segment import SLOW_WAIT_SECONDS, SettleSegment
-from speech.vendors import base
+
+if TYPE_CHECKING:
+    from speech.usecases.clean_up import CleanUp
+    from speech.usecases.finish_job import FinishJob
+    from speech.usecases.settle_segment import SettleSegment
+    from speech.vendors.base import Capabilities
 
 LIMIT = 2_000
 """How many overdue rows one run takes on; the rest is still overdue at the next run."""
@@ -48,12 +51,12 @@ class Sweep:
     store: JobStore
     clock: Clock
     settings: Settings
-    settle: SettleSegment
-    finish: FinishJob
+    settle: "SettleSegment"
+    finish: "FinishJob"
     resume: Callable[[Job], None]
     """Takes an accepted job up again whose segments were not all written (AcceptJob.resume)."""
-    capabilities: Callable[[str], base.Capabilities]
-    clean_up: CleanUp
+    capabilities: "Callable[[str], Capabilities]"
+    clean_up: "CleanUp"
 
     def __call__(self) -> int:
         """Handle what is overdue; returns how many rows were looked at."""
@@ -106,6 +109,8 @@ class Sweep:
         elif job.status is JobStatus.SYNTHESIZING:
             self._recount(job)
         else:
+            from speech.messages import AssembleAudio
+
             self.store.save(jobs.postpone(job, due_at=self._again(job.sends), sent=True))
             self.finish.dispatcher.assemble(AssembleAudio(tenant=job.tenant, job_id=job.id))
 
@@ -135,6 +140,8 @@ class Sweep:
             return
         if segment.take != job.take:
             if segment.take < job.take:  # else the job is older than it is: two rows are not read in one moment
+                from speech.usecases.change_narrator import overtaken
+
                 self._stop(job, segment, overtaken(job))
             return
         if self.clock.now() >= job.deadline_at:
@@ -151,6 +158,8 @@ class Sweep:
             self.store.save_segment(sent)
             self.settle.send_start(job, sent, delay=0)
         elif segment.status is SegmentStatus.WAITING:
+            from speech.usecases.settle_segment import SLOW_WAIT_SECONDS
+
             due_at = self.clock.now() + int(SLOW_WAIT_SECONDS * 1000)
             self.store.save_segment(waiting := segments.postpone(segment, due_at=due_at))
             self.settle.send_check(waiting, delay=0)
@@ -170,8 +179,10 @@ class Sweep:
         spec = job.spec
         if spec is None or (segment.lease_until or 0) > self.clock.now():
             return
+        from speech.vendors.base import Delivery
+
         count("LeasesExpired")
-        if base.Delivery.CALLBACK in self.capabilities(spec.vendor).delivery:
+        if Delivery.CALLBACK in self.capabilities(spec.vendor).delivery:
             self.store.save_segment(lost := segments.postpone(segment, due_at=self._again(segment.sends), sent=True))
             self.settle.send_check(lost, delay=0)
             return
@@ -182,6 +193,8 @@ class Sweep:
         delivery = self.store.delivery(due.tenant, due.job_id)
         if delivery is None or not self._is_due(delivery.due_at):
             return
+        from speech.messages import DeliverEvent
+
         due_at = self._again(delivery.sends)
         self.store.save_delivery(replace(delivery, rev=delivery.rev + 1, due_at=due_at, sends=delivery.sends + 1))
         self.finish.dispatcher.deliver(DeliverEvent(tenant=due.tenant, job_id=due.job_id))
@@ -209,5 +222,7 @@ def _facts(error: Exception) -> dict[str, object]:
     """What may be logged of an error: of one that nobody foresaw not its words, which may quote a text."""
     if isinstance(error, SpeechError):
         return {"code": error.code}
+    import traceback
+
     where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
     return {"error": type(error).__name__, "where": where}
