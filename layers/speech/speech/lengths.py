@@ -21,7 +21,7 @@ SLOW_READER_OF_SIGNS = 4.0
 
 HIGHEST_RATE = 48_000
 
-_SIGNS = re.compile(r"[\u2e80-\ua4cf\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff]+")
+_SIGNS = r"[\u2e80-\ua4cf\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff]+"
 
 
 MOST_SEGMENTS = 10_000
@@ -42,7 +42,7 @@ def longest_seconds(format: str, sample_rate: int) -> float:
 
 def slow_seconds(text: str, speed: float | None) -> float:
     """How long a slow reader takes."""
-    signs = sum(map(len, _SIGNS.findall(text)))
+    signs = sum(map(len, re.findall(_SIGNS, text)))
     seconds = signs / SLOW_READER_OF_SIGNS + (len(text) - signs) / SLOW_READER
     return seconds / min(speed or 1.0, 1.0)
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from speech.health import Health
 from speech.jobs import Job, Progress
-from speech.policy import Policy
 from speech.segments import Claim, Segment, SegmentAudio
 
 if TYPE_CHECKING:
+    from speech.health import Health
     from speech.messages import AssembleAudio, CheckSegment, DeliverEvent, StartSegment
+    from speech.policy import Policy
 
 
 class Clock(Protocol):
@@ -147,15 +147,15 @@ class JobStore(Protocol):
 
     def job_segment_and_health(
         self, tenant: str, job_id: str, index: int, vendor: str
-    ) -> tuple[Job | None, Segment | None, Health]:
+    ) -> "tuple[Job | None, Segment | None, Health]":
         """Both rows and the vendor's, in one call."""
         ...
 
-    def health(self, vendor: str) -> Health:
+    def health(self, vendor: str) -> "Health":
         """How a vendor fares. One that was never written, or whose row is damaged, is well."""
         ...
 
-    def save_health(self, health: Health) -> None:
+    def save_health(self, health: "Health") -> None:
         """Write a vendor's row that still has revision `health.rev - 1`; the first one is 1."""
         ...
 
@@ -284,11 +284,11 @@ class Cache(Protocol):
 class Policies(Protocol):
     """What the operator decides without a deploy."""
 
-    def policy(self) -> Policy:
+    def policy(self) -> "Policy":
         """What is in force, at most a minute old. Where it cannot be read, the last one that could, or an empty one."""
         ...
 
-    def put(self, policy: Policy) -> None:
+    def put(self, policy: "Policy") -> None:
         """Put another one in force, within a minute everywhere."""
         ...
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from heapq import merge
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -15,7 +15,6 @@ from speech.aws.clock import SystemClock
 from speech.aws.faults import code_of, is_conflict, translated
 from speech.aws.rows import MAX_BYTES, MAX_GROWN_BYTES, Row, decode, encode
 from speech.errors import CorruptRow, InvalidRequest, OverBudget, StaleWrite, StoreUnavailable
-from speech.health import Health
 from speech.jobs import Job, Progress
 from speech.observability import count, logger
 from speech.policy import Policy
@@ -25,6 +24,8 @@ from speech.settings import TENANT
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+    from speech.health import Health
 
 MOST_SEGMENTS_AT_CREATION = 90
 ROWS_PER_TRANSACTION = 100
@@ -50,7 +51,7 @@ PART_BYTES = 90_000
 MOST_PARTS = 10
 
 _Key = dict[str, Any]
-Entry = Job | Segment | Delivery | Cleanup | Health
+Entry: TypeAlias = "Job | Segment | Delivery | Cleanup | Health"
 Entity = TypeVar("Entity")
 
 
@@ -88,9 +89,9 @@ def _key_of(entity: Entry) -> _Key:
         return _job_key(entity.tenant, entity.id)
     if isinstance(entity, Segment):
         return _segment_key(entity.tenant, entity.job_id, entity.index)
-    if isinstance(entity, Health):
-        return _health_key(entity.vendor)
-    return _job_key(entity.tenant, entity.job_id, "cleanup" if isinstance(entity, Cleanup) else "delivery")
+    if isinstance(entity, Cleanup | Delivery):
+        return _job_key(entity.tenant, entity.job_id, "cleanup" if isinstance(entity, Cleanup) else "delivery")
+    return _health_key(entity.vendor)
 
 
 def _segments_of(tenant: str, job_id: str) -> dict[str, Any]:
@@ -223,7 +224,7 @@ class DynamoJobStore:
 
     def job_segment_and_health(
         self, tenant: str, job_id: str, index: int, vendor: str
-    ) -> tuple[Job | None, Segment | None, Health]:
+    ) -> "tuple[Job | None, Segment | None, Health]":
         keys = [_job_key(tenant, job_id), _segment_key(tenant, job_id, index), _health_key(vendor)]
         with_policy = self._policies is not None and self._policies.is_old()
         rows = {_name_of(row): row for row in self._batch_get([*keys, *([POLICY_KEY] if with_policy else [])])}
@@ -232,10 +233,10 @@ class DynamoJobStore:
         job, segment, health = (rows.get(_name_of(key)) for key in keys)
         return _decoded(Job, job), _decoded(Segment, segment), _health_of(vendor, health)
 
-    def health(self, vendor: str) -> Health:
+    def health(self, vendor: str) -> "Health":
         return _health_of(vendor, self._get(_health_key(vendor)))
 
-    def save_health(self, health: Health) -> None:
+    def save_health(self, health: "Health") -> None:
         self._replace(health)
 
     def segments(self, tenant: str, job_id: str) -> Iterator[Segment]:
@@ -439,7 +440,7 @@ class DynamoJobStore:
 
     def _row(self, entity: Entry, write_id: str, most: int = MAX_GROWN_BYTES) -> Row:
         key = _key_of(entity)
-        due_at = None if isinstance(entity, Health) else entity.due_at
+        due_at = entity.due_at if isinstance(entity, Job | Segment | Delivery | Cleanup) else None
         row = key | encode(entity, most=most) | {"write_id": {"S": write_id}, "expires_at": self._expires(due_at)}
         if due_at is not None:
             shard = zlib.crc32((key["pk"]["S"] + key["sk"]["S"]).encode()) % DUE_SHARDS
@@ -778,7 +779,9 @@ def _progress(row: Mapping[str, Any], take: int) -> Progress:
     return decode(Progress, {name: row[name] for name in ("calls", "committed") if name in row} | own)
 
 
-def _health_of(vendor: str, row: Mapping[str, Any] | None) -> Health:
+def _health_of(vendor: str, row: Mapping[str, Any] | None) -> "Health":
+    from speech.health import Health  # only for those who call a vendor
+
     """A row that cannot be understood must stop nobody: it is as good as none, but for its revision."""
     if row is None:
         return Health(vendor)
