@@ -164,12 +164,12 @@ def crc16(data: bytes, before: int = 0) -> int:
         if len(data) >> level & 1:
             before = int(_zero_bytes(level)[before])
     # Zeros in front change nothing. Two bytes meet a CRC of 0 as its 16 bits, and leave it shifted out by two.
-    values = _zero_bytes(1)[numpy.frombuffer(data if len(data) % 2 == 0 else b"\0" + data, "<u2")]
+    values = _zero_bytes(1).take(numpy.frombuffer(data if len(data) % 2 == 0 else b"\0" + data, "<u2"))
     level = 1
     while len(values) > 1:
         if len(values) % 2:
             values = numpy.concatenate((numpy.zeros(1, numpy.uint16), values))
-        values = _zero_bytes(level)[values[::2]] ^ values[1::2]
+        values = _zero_bytes(level).take(values[::2]) ^ values[1::2]
         level += 1
     return before ^ int(values[0]) if len(values) else before
 
