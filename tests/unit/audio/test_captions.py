@@ -1,6 +1,7 @@
 """Captions have at most two lines of 42 columns, break where the sense allows it, and lose nothing."""
 
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,23 @@ def test_wide_characters_take_two_columns_and_no_line_end_is_put_where_no_space_
     assert all("\n" not in each for each in made)
     assert all(width(each) <= LINE for each in made)
     assert made[0].endswith("，")
+
+
+def test_a_caption_of_thai_begins_with_no_vowel_that_belongs_to_the_letter_before() -> None:
+    text = "ภาษาไทยเป็นภาษาที่มีระดับเสียงของคำแน่นอนหรือวรรณยุกต์เช่นเดียวกับภาษาจีนและออกเสียงแยกคำต่อคำ"
+
+    for cut_off in range(40):
+        made = captions("ก" * cut_off + text)
+
+        assert len(made) > 1
+        assert not any(regex.match(r"[\p{M}\u0e30\u0e32\u0e33]", each) for each in made)
+        assert not any(regex.search(r"[\u0e40-\u0e44]$", each) for each in made)
+
+
+def test_what_is_written_above_or_below_a_letter_takes_no_column() -> None:
+    assert width("ที่นี่") == 2
+    assert width("हिन्दी") == 5
+    assert captions("👩‍👩‍👧‍👦" * 40)[0] == "👩‍👩‍👧‍👦" * 5
 
 
 texts = st.text(st.sampled_from("aé漢👨‍\u0301.,!? —x"), min_size=1, max_size=300) | st.text(max_size=200)

@@ -155,6 +155,23 @@ def test_where_a_sound_meets_our_silence_nothing_clicks(tmp_path: Path) -> None:
         assert hiss(samples, edge) < -60
 
 
+@pytest.mark.parametrize("more", [1, 2, 5])
+def test_where_a_sound_is_broken_off_at_the_first_samples_of_a_block_nothing_clicks(tmp_path: Path, more: int) -> None:
+    """A part is decoded in blocks of 65,536 samples, and the last may have one."""
+    length = 65_536 + more
+    voice = sounds.tone(length, RATE, frequency=RATE / 64, start=(17 - length) % 64)
+    second = np.concatenate([silence(0.02), broken_off()])
+
+    joined, samples = joined_by(
+        tmp_path, [sounds.wav(voice, RATE), sounds.wav(second, RATE)], around([Seam("continues")])
+    )
+
+    assert joined.spans[0] == (0, length)
+    assert abs(voice[-1]) > 0.4
+    assert hiss(np.concatenate([voice, second]), length) > -40
+    assert hiss(samples, length) < -55
+
+
 @pytest.mark.parametrize("lead", [0.02, 0.5])
 @pytest.mark.parametrize("loudness", [None, -16.0])
 def test_where_a_sound_is_broken_off_inside_a_sentence_nothing_clicks(

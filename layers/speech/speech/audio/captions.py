@@ -1,14 +1,17 @@
 """Lays text out as captions: at most two lines of 42 columns, broken where the sense allows it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
-from unicodedata import combining, east_asian_width
+from unicodedata import category, east_asian_width
 
 LINE = 42
 """Columns of a line. A wide character, such as an ideograph, takes two."""
 
 _CLAUSE = re.compile(r"[.,;:!?…、，。！？；：।؟،؛—–)\]»”’]$")
+
+# Thai and Lao have no spaces, and vowels beside their letter that Unicode counts as graphemes of their own.
+_LETTER = r"[\u0e40-\u0e44\u0ec0-\u0ec4]*\X[\u0e2f\u0e30\u0e32\u0e45\u0e46\u0eaf\u0eb0\u0eb2\u0ec6]*"
 
 
 def captions(text: str) -> list[str]:
@@ -38,7 +41,7 @@ def width(text: str) -> int:
 
 @cache
 def _columns(character: str) -> int:
-    if combining(character) or character in "\u200b\u200c\u200d\ufe0f":
+    if category(character) in ("Mn", "Me", "Cf"):  # not by `combining`: that is 0 for the vowel signs of Thai and Hindi
         return 0
     return 2 if east_asian_width(character) in "WF" else 1
 
@@ -57,15 +60,29 @@ def _runs(text: str) -> Iterator[list[str]]:
 
 
 def _cut(word: str) -> int:
-    """Where to cut a word wider than a line: after punctuation in the second half of the line, else at its end."""
-    columns, sense = 0, 0
-    for at, each in enumerate(word):
-        columns += _columns(each)
+    """Where to cut a word wider than a line: after punctuation in the second half of the line, else at its end.
+
+    Not inside a grapheme, nor between a letter and a vowel of its own, if they are no wider than a line.
+    """
+    if word.isascii():
+        return _as_many_as_fit(word)
+    import regex
+
+    letters = (each[0] for each in regex.finditer(_LETTER, word))
+    return _as_many_as_fit(letters) or _as_many_as_fit(word) or 1
+
+
+def _as_many_as_fit(parts: Iterable[str]) -> int:
+    """How long what fits on a line is, from the beginning to punctuation in its second half, or to its end."""
+    columns = end = sense = 0
+    for part in parts:
+        columns += width(part)
         if columns > LINE:
-            return sense or max(at, 1)
-        if columns > LINE // 2 and _CLAUSE.match(each):
-            sense = at + 1
-    return len(word)
+            return sense or end
+        end += len(part)
+        if columns > LINE // 2 and _CLAUSE.search(part):
+            sense = end
+    return end
 
 
 def _first(words: list[str]) -> tuple[int, str]:

@@ -83,10 +83,15 @@ class Joint:
 
     def passed(self, part: "Iterable[Samples]", sample_rate: int, *, goes_on: bool) -> "Iterator[Samples]":
         """The blocks of the next part, which goes on where the one before it has ended, or does not."""
-        before = self._before if goes_on else None
+        import numpy
+
+        before = self._before = self._before if goes_on else None
+        length = round(FADE * sample_rate)
         for block in part:
             mended = block if before is None else _unclicked(before, block, sample_rate)
-            self._before = mended[-round(FADE * sample_rate) :].copy()
+            # The last block of a part may be a sample or two, which do not say how a sound goes on.
+            heard = mended if self._before is None else numpy.concatenate((self._before, mended[-length:]))
+            self._before = heard[-length:].copy()
             before = None
             yield mended
 

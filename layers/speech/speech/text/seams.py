@@ -11,8 +11,12 @@ from speech.text.script import Script, read_script
 Span = tuple[int, int]
 
 _MARGIN = 16
-_SENTENCE = re.compile(r"""[.!?…。！？।؟۔][\s"'”’»›)\]」』】）》*_]*\Z""")
-_CLAUSE = re.compile(r"""[,;:—–、，；：،؛][\s"'”’»›)\]」』】）》*_]*\Z""")
+# Whatever follows and is no word may close what was said: German closes with “ and «, with which others open. In Greek,
+# ; is a question mark.
+_CLAUSE_MARKS = ",;:—–、，；：،؛"
+_CLOSED = rf"(?:\[\d{{1,3}}\]|[^\w{_CLAUSE_MARKS}]|_)*\Z"
+_SENTENCE = re.compile(rf"(?:[.!?…。．｡！？।॥؟۔։።፧។៕။]|[\u0370-\u03ff\u1f00-\u1fff];){_CLOSED}")
+_CLAUSE = re.compile(rf"[{_CLAUSE_MARKS}]{_CLOSED}")
 
 
 @dataclass(frozen=True, slots=True)
