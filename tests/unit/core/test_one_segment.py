@@ -200,6 +200,20 @@ def test_f1_when_one_segment_fails_no_other_is_started() -> None:
     assert is_settled(world)
 
 
+def test_i20_a_call_that_was_refused_stays_so_where_others_move_its_job_at_the_same_moment() -> None:
+    """It is not the segment's row that has moved: nobody was late, and nothing can have been billed."""
+    world = World()
+    world.vendor.starts = [VendorRejected("no", vendor="scripted")]
+    world.a_synthesizing_job(SENTENCE)
+    world.store.fail_next("finish", StaleWrite("The job has moved."), times=2)
+
+    world.run_with_sweeps(seconds=300)
+
+    assert world.job().status is JobStatus.FAILED
+    assert [attempt.outcome for attempt in world.segment().attempts] == [Outcome.RELEASED]
+    assert len(world.vendor.requests) == 1
+
+
 def test_a14_a_message_for_a_job_that_is_gone_is_dropped() -> None:
     world = World()
 

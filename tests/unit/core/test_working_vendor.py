@@ -6,6 +6,7 @@ import pytest
 
 from speech import segments
 from speech.errors import (
+    StaleWrite,
     UnsupportedOperation,
     VendorAmbiguous,
     VendorJobExpired,
@@ -15,7 +16,7 @@ from speech.errors import (
 )
 from speech.jobs import JobStatus
 from speech.messages import CheckSegment
-from speech.segments import Outcome, SegmentStatus
+from speech.segments import Outcome, Segment, SegmentStatus
 from speech.settings import BadSettings, Settings
 from speech.vendors.base import AudioReady, StillWorking
 from tests.fakes import a_problem
@@ -342,20 +343,56 @@ def test_i20_a_call_by_a_worker_that_stood_still_until_it_was_taken_for_dead_is_
     assert world.job().status is (JobStatus.FAILED if attempts == 1 else JobStatus.COMPLETED)
 
 
-def test_i7_a_call_that_came_late_fences_nobody_off_who_calls_now() -> None:
+def test_i20_what_a_late_call_came_to_is_put_down_while_somebody_still_asks_about_it() -> None:
+    """Who asked too soon heard that there is no such job, and would have it made a second time."""
+    world = a_world()
+    job = world.a_synthesizing_job(SENTENCE)
+    speak = world.vendor.start
+    asking: list[Segment] = []
+
+    def start(*about: Any, **facts: Any) -> Any:
+        world.clock.advance(world.settings.lease_seconds + 1)
+        asking.append(segments.take_over(world.segment(), now=world.clock.now(), lease_ms=120_000))
+        world.store.save_segment(asking[0])
+        return speak(*about, **facts)
+
+    world.vendor.start = start  # type: ignore[method-assign] # of this vendor alone
+    world.run()
+    with pytest.raises(StaleWrite):
+        world.settle.released(job, asking[0], a_problem())
+    world.run(seconds=60)
+
+    assert [attempt.outcome for attempt in world.segment().attempts] == [Outcome.SETTLED]
+    assert len(world.vendor.requests) == 1
+    assert world.job().status is JobStatus.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("answer", "calls"),
+    [(WORKING, 1), (AudioReady(spoken(len(SENTENCE))), 1), (VendorUnavailable("503", vendor="scripted"), 2)],
+)
+def test_i7_i20_a_call_that_came_late_is_put_down_beside_the_one_under_way_which_loses_nothing(
+    answer: Any, calls: int
+) -> None:
     world = a_world()
     job = world.a_synthesizing_job(SENTENCE)
     now = world.clock.now()
-    first = segments.claim(world.segment(), now=now, lease_ms=1_000)
+    late = segments.claim(world.segment(), now=now, lease_ms=1_000)
     problem = a_problem()
-    again = segments.retry(first, now=now, not_before=now, due_at=now, outcome=Outcome.RELEASED, problem=problem)
-    second = segments.claim(again, now=now, lease_ms=60_000)
-    world.store.put(second)
+    world.store.put(
+        segments.retry(late, now=now, not_before=now, due_at=now, outcome=Outcome.RELEASED, problem=problem)
+    )
+    speak = world.vendor.start
 
-    world.settle.came_late(job, first)
-    during = world.segment()
-    world.clock.advance(61)
-    world.settle.came_late(job, first)
+    def start(*about: Any, **facts: Any) -> Any:
+        assert world.settle.came_late(job, late) is None
+        return speak(*about, **facts)
 
-    assert during == second
-    assert [attempt.outcome for attempt in world.segment().attempts] == [Outcome.AMBIGUOUS, None]
+    world.vendor.start = start  # type: ignore[method-assign] # of this vendor alone
+    world.vendor.starts = [answer, WORKING]
+    world.run_with_sweeps(seconds=300)
+
+    outcomes = [attempt.outcome for attempt in world.segment().attempts]
+    assert outcomes == [Outcome.AMBIGUOUS, *[Outcome.RELEASED] * (calls - 1), Outcome.SETTLED]
+    assert len(world.vendor.requests) == calls
+    assert world.job().status is JobStatus.COMPLETED

@@ -3,6 +3,7 @@
 import hashlib
 import random
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -298,16 +299,24 @@ class SettleSegment:
         """The vendor says that it made no job for the lost call: nothing was bought."""
         self._retry_or_fail(job, segment, problem, _Bill(Outcome.RELEASED))
 
-    def came_late(self, job: Job, calling: Segment) -> None:
-        """A worker stood still for longer than its lease, and made its call all the same: put down that it was made."""
-        count("CallsAfterTheirLease")
+    def came_late(self, job: Job, calling: Segment) -> Segment | None:
+        """A worker stood still for longer than its lease, and made its call all the same: put down that it was made.
+
+        The row where that very call is still open: what it came to can be put down after all. That fences off who only
+        asks the vendor about it, which may have been too soon. Whoever makes a call of its own is fenced off as well,
+        when an earlier one is put down, and finds here where its own is still open.
+        """
+        if self.clock.now() >= (calling.lease_until or 0):
+            count("CallsAfterTheirLease")
         for _ in range(LATE_TRIES):
             row = self.store.segment(calling.tenant, calling.job_id, calling.index)
-            if row is None or (row.status is SegmentStatus.CALLING and (row.lease_until or 0) > self.clock.now()):
-                return  # whoever calls now must not be fenced off for it
+            if row is None:
+                return None
+            if row.status is SegmentStatus.CALLING and row.calls == calling.calls:
+                return row
             doubted = segments.doubt(row, calling.calls, problem_code=VendorAmbiguous.code)
             if doubted is None:
-                return
+                return None
             try:
                 change = budget_change(job, row, doubted)
                 if change:
@@ -316,7 +325,8 @@ class SettleSegment:
                     self.store.save_segment(doubted)
             except StaleWrite:
                 continue
-            return
+            return None
+        return None
 
     def unknown_outcome(self, segment: Segment, problem: problems.Problem, *, delay: float) -> None:
         """The call's answer was lost but the vendor can be asked: leave it to a check, and later to `due_at`."""
@@ -377,7 +387,9 @@ class SettleSegment:
         failed = segments.fail(segment, now=self.clock.now(), problem=problem, **bill.facts)
         self.finish.save_segment(job, segment, failed)
         self.store.count(segment.tenant, segment.job_id, take=segment.take, failed=1, calls=failed.calls)
-        self.change(job, problem)
+        # Another segment ends the job at this moment, or the sweep does. A caller must not take that for its own row.
+        with suppress(StaleWrite):
+            self.change(job, problem)
 
     def _overdue(self, segment: Segment, wait: float) -> int:
         """When the sweep is to send this segment: at once where no message will, else when that is late."""

@@ -33,6 +33,9 @@ from speech.vendors.base import AudioReady, Delivery, StillWorking, SynthesisReq
 RECONCILE_AFTER_SECONDS = 5.0
 """How long to give a vendor to list a job whose create answer was lost."""
 
+Answer = AudioReady | StillWorking | VendorError | EgressRefused
+"""What a call came to."""
+
 
 def callback_address(key: bytes, settings: Settings, job: Job, segment: Segment, attempt: int) -> str:
     """Where the vendor of this attempt reports to. Under one key the same attempt always has the same address."""
@@ -114,47 +117,40 @@ class StartSegmentUseCase:
             return
         if self.clock.now() >= (calling.lease_until or 0):
             raise StaleWrite("This worker stood still until its lease had ended: the call is somebody else's to make.")
+        call = partial(self._call, vendor, spec, text, address)
+        answer = self._answer(passage, call)
+        if isinstance(answer, AudioReady | StillWorking):
+            count("CharactersSent", calling.characters)
         try:
-            call = partial(self._call, vendor, spec, text, address)
-            self._make(job, calling, written, passage, call, can_be_asked=callbacks)
+            self._put_down(job, calling, written, answer, can_be_asked=callbacks)
         except StaleWrite:
-            self.settle.came_late(job, calling)
-            raise
+            still_open = self.settle.came_late(job, calling)
+            if still_open is None:
+                raise
+            self._put_down(job, still_open, written, answer, can_be_asked=callbacks)
 
-    def _make(
-        self,
-        job: Job,
-        calling: Segment,
-        written: str,
-        passage: Passage,
-        call: Callable[[], AudioReady | StillWorking],
-        *,
-        can_be_asked: bool,
-    ) -> None:
-        """Make the call that was written down, and write down what it came to. Raises StaleWrite when that is late."""
+    def _answer(self, passage: Passage, call: Callable[[], AudioReady | StillWorking]) -> Answer:
         try:
-            outcome = self.gate.call(passage, call)
-        except VendorTextTooLong as error:
-            self.settle.too_long(job, calling, written, error)
-            return
-        except VendorAmbiguous as error:
-            if can_be_asked:
-                problem = problems.problem_from(error, job_id=job.id)
-                self.settle.unknown_outcome(calling, problem, delay=RECONCILE_AFTER_SECONDS)
-            else:
-                self.settle.call_failed(job, calling, error)
-            return
+            return self.gate.call(passage, call)
         except (VendorError, EgressRefused) as error:
-            self.settle.call_failed(job, calling, error)
-            return
-        count("CharactersSent", calling.characters)
-        if isinstance(outcome, AudioReady):
+            return error
+
+    def _put_down(self, job: Job, calling: Segment, written: str, answer: Answer, *, can_be_asked: bool) -> None:
+        """What the call came to, in the row that says that it was made. Raises StaleWrite when that row has moved."""
+        if isinstance(answer, VendorTextTooLong):
+            self.settle.too_long(job, calling, written, answer)
+        elif isinstance(answer, VendorAmbiguous) and can_be_asked:
+            problem = problems.problem_from(answer, job_id=job.id)
+            self.settle.unknown_outcome(calling, problem, delay=RECONCILE_AFTER_SECONDS)
+        elif isinstance(answer, VendorError | EgressRefused):
+            self.settle.call_failed(job, calling, answer)
+        elif isinstance(answer, AudioReady):
             try:
-                self.settle.audio_ready(job, calling, outcome)
+                self.settle.audio_ready(job, calling, answer)
             except UnusableAudio as error:
                 self.settle.call_failed(job, calling, error)
         else:
-            self.settle.still_working(calling, outcome)
+            self.settle.still_working(calling, answer)
 
     def _claimed(self, job: Job, segment: Segment, calling: Segment, passage: Passage) -> bool:
         """Whether this worker is the one to call; if not, its leave to do so goes back to the gate."""
