@@ -343,6 +343,28 @@ def test_i20_a_call_by_a_worker_that_stood_still_until_it_was_taken_for_dead_is_
     assert world.job().status is (JobStatus.FAILED if attempts == 1 else JobStatus.COMPLETED)
 
 
+def test_i20_a_late_call_that_was_turned_away_stays_one_that_was_never_billed() -> None:
+    world = World(vendor=CallbackVendor())
+    world.vendor.reconciled = None
+    world.a_synthesizing_job(SENTENCE)
+    speak = world.vendor.start
+    answers = iter([VendorThrottled("slow down", vendor="scripted", retry_after=1)])
+
+    def start(*about: Any, **facts: Any) -> Any:
+        refusal = next(answers, None)
+        if refusal is None:
+            return speak(*about, **facts)
+        world.run_with_sweeps(seconds=900)
+        raise refusal
+
+    world.vendor.start = start  # type: ignore[method-assign] # of this vendor alone
+    world.vendor.starts = [WORKING]
+    world.run()
+
+    assert [attempt.outcome for attempt in world.segment().attempts] == [Outcome.RELEASED, Outcome.SETTLED]
+    assert world.job().status is JobStatus.COMPLETED
+
+
 def test_i20_what_a_late_call_came_to_is_put_down_while_somebody_still_asks_about_it() -> None:
     """Who asked too soon heard that there is no such job, and would have it made a second time."""
     world = a_world()

@@ -780,9 +780,9 @@ def _progress(row: Mapping[str, Any], take: int) -> Progress:
 
 
 def _health_of(vendor: str, row: Mapping[str, Any] | None) -> "Health":
+    """A row that cannot be understood must stop nobody: it is as good as none, but for its revision."""
     from speech.health import Health  # only for those who call a vendor
 
-    """A row that cannot be understood must stop nobody: it is as good as none, but for its revision."""
     if row is None:
         return Health(vendor)
     try:

@@ -299,7 +299,7 @@ class SettleSegment:
         """The vendor says that it made no job for the lost call: nothing was bought."""
         self._retry_or_fail(job, segment, problem, _Bill(Outcome.RELEASED))
 
-    def came_late(self, job: Job, calling: Segment) -> Segment | None:
+    def came_late(self, job: Job, calling: Segment, error: SpeechError | None = None) -> Segment | None:
         """A worker stood still for longer than its lease, and made its call all the same: put down that it was made.
 
         The row where that very call is still open: what it came to can be put down after all. That fences off who only
@@ -314,6 +314,8 @@ class SettleSegment:
                 return None
             if row.status is SegmentStatus.CALLING and row.calls == calling.calls:
                 return row
+            if error is not None and _Bill.of(error, job, calling).outcome is Outcome.RELEASED:
+                return None  # it was turned away: what is written down is true
             doubted = segments.doubt(row, calling.calls, problem_code=VendorAmbiguous.code)
             if doubted is None:
                 return None

@@ -124,7 +124,8 @@ class StartSegmentUseCase:
         try:
             self._put_down(job, calling, written, answer, can_be_asked=callbacks)
         except StaleWrite:
-            still_open = self.settle.came_late(job, calling)
+            failed = answer if isinstance(answer, VendorError | EgressRefused) else None
+            still_open = self.settle.came_late(job, calling, failed)
             if still_open is None:
                 raise
             self._put_down(job, still_open, written, answer, can_be_asked=callbacks)
