@@ -16,6 +16,11 @@ _SLACK = 0.35
 """How far off the expected length a part may be at little cost: seconds, plus this share of its length."""
 
 
+_NEAR = 100
+"""How many pauses before and after the expected time a part may begin after: minutes of speech. With all of them, time
+and memory grew with their square, and a segment of nothing but numbers has thousands."""
+
+
 def onsets(lengths: Sequence[int], pauses: Sequence[Pause], start: float, end: float) -> list[float]:
     """When each part but the first begins, in seconds, never decreasing.
 
@@ -53,12 +58,13 @@ def _placed(lengths: Sequence[int], pauses: Sequence[Pause], lead: float, tail: 
 
     # One row per part that begins: the cost of every place it may begin at, and which place of the part
     # before that came from. The last place of each row is no pause but the expected time.
-    places = [numpy.append(at, when) for when in expected[:-1]]
-    prices = numpy.append(_LONG - worth, _LONG + _NO_PAUSE)
+    firsts = numpy.maximum(numpy.searchsorted(at, expected[:-1]) - _NEAR, 0).tolist()
+    places = [numpy.append(at[first : first + 2 * _NEAR], when) for first, when in zip(firsts, expected, strict=False)]
     costs = numpy.array([0.0])
     before = numpy.array([0.0])
     came_from = []
-    for place, length in zip(places, _differences(expected[:-1].tolist()), strict=True):
+    for first, place, length in zip(firsts, places, _differences(expected[:-1].tolist()), strict=True):
+        prices = numpy.append(_LONG - worth[first : first + 2 * _NEAR], _LONG + _NO_PAUSE)
         took = place[None, :] - before[:, None]
         cost = costs[:, None] + numpy.square(took - length) / (_SLACK + _SLACK * length)
         cost = numpy.where(took > 0, cost, numpy.inf) + prices
@@ -71,9 +77,10 @@ def _placed(lengths: Sequence[int], pauses: Sequence[Pause], lead: float, tail: 
     chosen = [int(last.argmin())]
     for row in reversed(came_from[1:]):
         chosen.append(int(row[chosen[-1]]))
-    ends = [b for _, b in pauses]
     found = [
-        ends[place] if place < len(ends) else _wall_time(float(expected[part]), at.tolist(), paused.tolist(), lead)
+        pauses[firsts[part] + place][1]
+        if place < len(places[part]) - 1
+        else _wall_time(float(expected[part]), at.tolist(), paused.tolist(), lead)
         for part, place in enumerate(reversed(chosen))
     ]
     return list(numpy.maximum.accumulate(found))
