@@ -143,6 +143,19 @@ def test_a_preview_that_ends_inside_code_takes_none_of_its_comments_for_headings
     assert [mark.title for mark in marks] == ["Title"]
 
 
+def test_a_preview_that_ends_inside_code_counts_the_signs_of_its_comments_as_what_is_spoken() -> None:
+    text = "# Title\n\nSome words.\n\n```\n# comment\nrun()\n# comment\n```\n\nMore words. And more."
+    spec = a_spec()
+    job = a_job(spec=spec, preview=Preview(2, segments=1, characters=1))
+
+    counted, rows = preview(job, spec, plan_segments(job, spec, text, limit=12, due_at=NOW), text)
+
+    heard = text[: rows[-1].end]
+    assert heard.count("```") == 1
+    assert "# comment" in heard
+    assert counted.characters == len(heard) - len("# ")
+
+
 def refused(*_: Any, **__: Any) -> Any:
     raise VendorRejected("not this text", vendor="scripted")
 

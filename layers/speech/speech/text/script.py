@@ -57,8 +57,8 @@ class Script:
         return [(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True) if start < end]
 
     def characters(self, length: int) -> int:
-        """How many characters of a text of this length are no direction."""
-        return length - sum(end - start for start, end in self.unspoken)
+        """How many of the first `length` characters of the text are no direction."""
+        return length - sum(min(end, length) - start for start, end in self.unspoken if start < length)
 
 
 def read_script(text: str) -> Script:

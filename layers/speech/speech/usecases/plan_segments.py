@@ -82,7 +82,8 @@ def preview(job: Job, spec: Spec, whole: list[Segment], text: str) -> tuple[Job,
 
     rows = opening(whole, job.preview.seconds, speed=spec.speed)
     heard = text.encode()[: rows[-1].end].decode() if rows else ""
-    characters = read_script(heard).characters(len(heard))
+    # The whole text's directions: where the opening ends inside code, what follows says that it is code.
+    characters = read_script(text).characters(len(heard))
     return replace(job, preview=replace(job.preview, segments=len(whole)), characters=characters), rows
 
 
