@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from speech import jobs, segments
-from speech.errors import CorruptRow, StoreUnavailable, VendorRejected, VendorUnavailable
+from speech.errors import CorruptRow, StoreUnavailable, VendorRejected, VendorThrottled, VendorUnavailable
 from speech.jobs import Cost, Job, JobStatus
 from speech.messages import StartSegment
 from speech.segments import Claim, Segment, SegmentStatus
@@ -248,6 +248,19 @@ def test_an_owner_that_fails_for_good_is_followed_by_somebody_who_asks_anew() ->
 
     assert world.job(first.id).status is JobStatus.FAILED
     assert world.job(second.id).status is JobStatus.COMPLETED
+
+
+def test_c3_a_job_that_follows_until_its_deadline_says_what_the_one_before_it_was_waiting_for() -> None:
+    world = World()
+    world.vendor.starts = [VendorThrottled("slow down", vendor="scripted") for _ in range(99)]
+    asked = jobs_that_want_the_same(world, 2)
+
+    world.run_with_sweeps(seconds=4_200)
+
+    for each in (world.job(job.id) for job in asked):
+        assert each.status is JobStatus.FAILED
+        assert each.problem is not None
+        assert (each.problem["code"], each.problem["job_id"]) == ("vendor-throttled", each.id)
 
 
 def test_where_too_many_ask_at_once_to_tell_who_buys_one_waits_a_moment() -> None:

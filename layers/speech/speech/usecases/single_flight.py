@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from speech import segments
+from speech import problems, segments
 from speech.errors import CorruptRow
 from speech.jobs import Job
 from speech.observability import count, logger
@@ -66,7 +66,9 @@ class SingleFlight:
     def _followed(self, job: Job, segment: Segment, owner: Segment) -> bool:
         """Take what the owner has bought, or wait for it. False: it bought something that is there no longer."""
         if owner.status is not SegmentStatus.STORED:
-            self._wait(job, segment, slower=SLOWER if owner.status is SegmentStatus.WAITING else 1.0)
+            # Should the job be out of time meanwhile: it is waiting for whatever its owner is waiting for.
+            problem = {**owner.problem, "job_id": job.id} if owner.problem else None
+            self._wait(job, segment, slower=SLOWER if owner.status is SegmentStatus.WAITING else 1.0, problem=problem)
             return True
         known = self.audio.find_audio(segment.audio_key)
         if known is None:
@@ -75,10 +77,10 @@ class SingleFlight:
         count("SegmentsReused")
         return True
 
-    def _wait(self, job: Job, segment: Segment, slower: float = 1.0) -> None:
+    def _wait(self, job: Job, segment: Segment, slower: float = 1.0, problem: problems.Problem | None = None) -> None:
         wait = min(FIRST_WAIT_SECONDS * 2.0**segment.hops, LONGEST_WAIT_SECONDS) * slower + self.rng()
         count("SegmentsFollowing")
-        self.settle.wait_for_turn(job, segment, wait, is_promised=False, problem=None)
+        self.settle.wait_for_turn(job, segment, wait, is_promised=False, problem=problem)
 
     def _owner(self, claim: Claim, segment: Segment) -> Segment | None:
         """The segment that buys this audio, or has bought it; None when it never will."""
