@@ -61,6 +61,20 @@ def test_vendor_silence_goes_and_ours_comes(tmp_path: Path) -> None:
         assert np.sqrt(np.mean(samples[start:end] ** 2)) > 0.25
 
 
+@pytest.mark.parametrize("constant", [0.003, -0.05])
+def test_silence_is_silence_also_where_a_vendors_samples_lie_beside_zero(tmp_path: Path, constant: float) -> None:
+    voice = sounds.speech(3.0, RATE)
+    whole = np.concatenate([silence(0.8), voice, silence(1.1)])
+    seams = around([Seam("sentence")])
+
+    joined, samples = joined_by(tmp_path, [sounds.wav(whole + constant, RATE)] * 2, seams)
+    usual, _ = joined_by(tmp_path, [sounds.wav(whole, RATE)] * 2, seams)
+
+    for treated, as_usual in zip(joined.treated, usual.treated, strict=True):
+        assert treated.trimmed == pytest.approx(as_usual.trimmed, abs=0.011)
+    assert bend(samples, joined.gaps[0].start) < 0.001
+
+
 def test_every_sample_of_the_speech_is_still_there(tmp_path: Path) -> None:
     voice = sounds.tone(2 * RATE, RATE)
     part = sounds.wav(np.concatenate([silence(0.8), voice, silence(1.1)]), RATE)

@@ -37,15 +37,17 @@ class PauseFinder:
         whole = len(samples) // self.window * self.window
         if whole:
             windows = samples[:whole].reshape(-1, self.window)
-            self._levels.append(numpy.einsum("ij,ij->i", windows, windows) / self.window)
+            # Without the constant part, which nobody hears: with it, the silence of some vendors would be a sound.
+            powers = numpy.einsum("ij,ij->i", windows, windows) / self.window - numpy.square(windows.mean(axis=1))
+            self._levels.append(numpy.maximum(powers, 0))
         self._rest = samples[whole:].copy()
 
     def levels(self) -> "Samples":
-        """The RMS of every stretch of `window` frames, and of what is left over at the end."""
+        """The RMS, its mean aside, of every stretch of `window` frames, and of what is left over at the end."""
         import numpy
 
         rest = self._rest if self._rest is not None and len(self._rest) else None
-        return numpy.append(self._whole(), [] if rest is None else numpy.sqrt(numpy.square(rest).mean()))
+        return numpy.append(self._whole(), [] if rest is None else rest.std())
 
     def _whole(self) -> "Samples":
         import numpy
