@@ -47,13 +47,18 @@ def slow_seconds(text: str, speed: float | None) -> float:
     return seconds / min(speed or 1.0, 1.0)
 
 
+def may_be_too_long(text: str) -> bool:
+    """Whether it is worth reckoning: an hour of signs fits everywhere, at any speed that a vendor has."""
+    return len(text) >= SLOW_READER_OF_SIGNS * 3_600
+
+
 def require_room(text: str, spec: Spec, silence: float) -> None:
     """Before anything is bought: raises TextTooLong for a text whose audio may not fit into a file of its format.
 
-    `silence` are the seconds that the text itself asks for. Without a sample rate, it is reckoned with the highest.
+    `silence` are the seconds that nobody speaks. Without a sample rate, it is reckoned with the highest.
     """
-    if len(text) < SLOW_READER_OF_SIGNS * 3_600:
-        return  # most texts end here: an hour of signs fits everywhere, at any speed that a vendor has
+    if not may_be_too_long(text):
+        return
     rate = spec.sample_rate or HIGHEST_RATE
     seconds, most = slow_seconds(text, spec.speed) + silence, longest_seconds(spec.format, rate)
     if seconds <= most:

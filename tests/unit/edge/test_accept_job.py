@@ -493,3 +493,14 @@ def test_i14_a_job_comes_due_at_its_deadline_at_the_latest() -> None:
         job = accept(edge, text).job
 
         assert job.due_at == job.deadline_at
+
+
+def test_what_is_put_between_segments_counts_where_a_file_may_become_too_long() -> None:
+    """Known only after everything was bought, it would be too late."""
+    plain = ("Words upon words upon words upon words. " * 250 + "\n\n") * 52
+    headings = "# Chapter\n\n" * 600
+    options: dict[str, Any] = {"format": "wav", "sample_rate": 48_000}
+
+    assert accept(Edge(), plain, **options).job.status is JobStatus.SYNTHESIZING
+    with pytest.raises(TextTooLong, match="choose flac"):
+        accept(Edge(), plain + headings, **options)

@@ -27,7 +27,7 @@ from speech.errors import (
 )
 from speech.ids import derived_job_id, new_job_id
 from speech.jobs import About, Cost, Job, JobStatus, Preview, Source, Spec
-from speech.lengths import require_few, require_room
+from speech.lengths import may_be_too_long, require_few, require_room
 from speech.messages import DeliverEvent, StartSegment
 from speech.observability import count
 from speech.policy import require_in_service
@@ -51,6 +51,9 @@ MAX_CHARACTERS = 1_000_000
 
 SEGMENTS_AT_CREATION = 90
 """As many as fit into the transaction that creates a job."""
+
+SHORTEST_LIMIT = 400
+"""Characters of a segment where a vendor takes few: a text has hardly more seams than that, headings apart."""
 
 
 class VendorRules(Protocol):
@@ -131,7 +134,7 @@ class AcceptJob:
         if cleaned and request.lexicon:
             spec = _with_lexicon(spec, request.lexicon, cleaned)
             cast = replace(cast, spec=spec)
-        if request.preview is None:
+        if request.preview is None and may_be_too_long(cleaned):
             require_room(cleaned, spec, _silence(cleaned))
         job = self._job(arrival, request, cast, characters=_characters(cleaned) if is_known else None)
         if request.preview is not None:
@@ -334,10 +337,17 @@ class AcceptJob:
 
 
 def _silence(text: str) -> float:
-    """The seconds of silence that marks in a text ask for."""
+    """The seconds that nobody speaks: what marks ask for, and what comes beside headings and between paragraphs.
+
+    Only where one segment ends and the next begins; a slow reader's pace has room for the rest.
+    """
+    from speech.audio.seams import SILENCES
     from speech.text.script import read_script
 
-    return sum(each.seconds for each in read_script(text).pauses) if "[" in text else 0.0
+    script = read_script(text)
+    beside_headings = len(script.headings) * (SILENCES["before-heading"] + SILENCES["after-heading"])
+    paragraphs = min(text.count("\n\n"), len(text) // SHORTEST_LIMIT)
+    return sum(each.seconds for each in script.pauses) + beside_headings + paragraphs * SILENCES["paragraph"]
 
 
 def _about(request: "JobRequest") -> About | None:

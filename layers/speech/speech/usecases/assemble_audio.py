@@ -118,7 +118,7 @@ class AssembleAudioUseCase:
             return
         text = self._text(lease.job, rows)
         seams = plan_seams(lease.job, spec, rows, text)
-        require_fit(rows, spec, silence=sum(each.pause or 0.0 for each in seams))
+        require_fit(rows, spec, silence=sum(each.seconds for each in seams))
         tags = replace(tags_of(lease.job, rows, text.decode()), cover=self._cover(lease.job))
         with tempfile.TemporaryDirectory(prefix="assemble-") as folder:
             path = Path(folder) / f"audio.{spec.format}"
