@@ -504,3 +504,19 @@ def test_what_is_put_between_segments_counts_where_a_file_may_become_too_long() 
     assert accept(Edge(), plain, **options).job.status is JobStatus.SYNTHESIZING
     with pytest.raises(TextTooLong, match="choose flac"):
         accept(Edge(), plain + headings, **options)
+
+
+def test_f7_a_text_that_comes_after_its_job_was_erased_does_not_stay() -> None:
+    """A worker may stand still between its look for the job and its writing, for longer than everything else takes."""
+    edge = Edge()
+    arrival = replace(ANONYMOUS, kind="message", identity=("message-1",))
+    job = accept(edge, arrival=arrival).job
+    edge.store.put(replace(job, status=JobStatus.CANCELLED, erased_at=NOW))
+    edge.texts.erase_texts(job.tenant, job.id)
+
+    late = edge.accept_job(arrival, a_request(), "Hello there.", looked=True)
+
+    cleanup = edge.store.cleanup(job.tenant, job.id)
+    assert not late.created
+    assert cleanup is not None
+    assert (cleanup.erases, cleanup.due_at) == (True, NOW)

@@ -31,7 +31,7 @@ from speech.lengths import may_be_too_long, require_few, require_room
 from speech.messages import DeliverEvent, StartSegment
 from speech.observability import count
 from speech.policy import require_in_service
-from speech.ports import MAX_TEXT_BYTES, Clock, Delivery, Dispatcher, InputStore, JobStore, Policies, TextStore
+from speech.ports import MAX_TEXT_BYTES, Cleanup, Clock, Delivery, Dispatcher, InputStore, JobStore, Policies, TextStore
 from speech.prices import committed, dollars
 from speech.problems import problem_from
 from speech.segments import Segment
@@ -159,6 +159,7 @@ class AcceptJob:
             job = replace(job, about=replace(job.about or About(), cover=name))
             self.texts.put_text(job.tenant, name, cover)
         if not self.store.create(job, rows[:SEGMENTS_AT_CREATION], committed=reserved):
+            self._forget_if_erased(job)
             known = self.find(arrival)
             if known is None:
                 raise StoreUnavailable("The job could not be read back. Send the request again.")
@@ -171,6 +172,14 @@ class AcceptJob:
         count("JobsAccepted")
         count("CharactersAccepted", len(cleaned))
         return Accepted(job, created=True)
+
+    def _forget_if_erased(self, job: Job) -> None:
+        """Who stood still while the job of the same input came, went and was erased has put its text there again."""
+        there = self.store.get(job.tenant, job.id)
+        if there is not None and there.erased_at is not None:
+            now = self.clock.now()
+            with suppress(StaleWrite):  # what is still to be taken away goes then
+                self.store.save_cleanup(Cleanup(job.tenant, job.id, until=now, due_at=now, erases=True))
 
     def find(self, arrival: Arrival) -> Job | None:
         """The job that this arrival made before.
