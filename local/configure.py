@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def read_policy(file: Path) -> "Policy":
     """The policy of a file. Raises SpeechError, or OSError where there is no such file."""
+    from speech.plans import require_known_plans
     from speech.policy import Policy
-    from speech.prices import require_known_plans
     from speech.strictjson import strict_json
     from speech.vendors import VENDORS
 

@@ -8,8 +8,9 @@ from botocore.exceptions import ClientError
 
 from speech.aws.clients import Clients
 from speech.aws.dynamo import POLICY_KEY, DynamoPolicies
-from speech.policy import Lifecycle, Limits, Policy, Price, Speaker, Standing
+from speech.policy import Lifecycle, Limits, Policy, Speaker, Standing
 from speech.ports import Policies
+from speech.prices import Price
 from tests.fakes import FakeClock, FakePolicies
 from tests.fakes.aws import create_table, in_process_aws
 

@@ -28,7 +28,8 @@ from speech.aws.dynamo import DynamoJobStore, DynamoPolicies
 from speech.bootstrap import services
 from speech.jobs import Job, JobStatus
 from speech.messages import CheckSegment
-from speech.policy import Lifecycle, Policy, Price, Standing
+from speech.policy import Lifecycle, Policy, Standing
+from speech.prices import Price
 from speech.segments import Attempt, Outcome, Segment, SegmentStatus
 from speech.settings import TENANT
 from speech.usecases import accept_job

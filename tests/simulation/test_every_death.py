@@ -9,7 +9,8 @@ import pytest
 
 from speech.errors import StoreUnavailable
 from speech.jobs import JobStatus
-from speech.policy import Policy, Price
+from speech.policy import Policy
+from speech.prices import Price
 from speech.segments import Outcome
 from speech.settings import TENANT, Settings
 from speech.usecases import accept_job

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from speech.policy import Policy, Price
+from speech.policy import Policy
+from speech.prices import Price
 from speech.settings import Settings
 from speech.usecases import accept_job
 from tests.support.simulation import Chaos, Simulation

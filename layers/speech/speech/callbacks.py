@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import re
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from speech.errors import CallbackNotAuthentic
 from speech.ids import job_id_bytes, job_id_from_bytes
@@ -25,8 +25,7 @@ _HEAD = struct.Struct(">BBQ16sIH")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,200}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class CallbackToken:
+class CallbackToken(NamedTuple):
     """What a genuine token stands for. `expires_at` is in epoch seconds."""
 
     tenant: str

@@ -4,7 +4,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from speech.errors import SpeechError
@@ -23,8 +23,7 @@ class EgressRefused(SpeechError):
     status = 422
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """A vetted address. Connect to one of `addresses` and nowhere else; `host` is for TLS and the Host header.
 
     `path` is what goes on the request line: the path and the query, in ASCII.

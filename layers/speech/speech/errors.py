@@ -1,12 +1,10 @@
 """The one family of errors: what went wrong, whether trying again helps, and what a client may see."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class FieldError:
+class FieldError(NamedTuple):
     """One thing wrong with one field of the input. `field` is a dotted path as the sender wrote it."""
 
     field: str

@@ -8,9 +8,12 @@ no limits is never written at all.
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
 
-from speech.policy import Limits
 from speech.settings import TENANT
+
+if TYPE_CHECKING:
+    from speech.policy import Limits
 
 MINUTE_MS = 60_000
 
@@ -134,8 +137,7 @@ class Health:
         return self.is_open and self.reason == GONE and self.trials >= GONE_TRIALS
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """Who wants to call: one segment. `promised_at` is the turn it was promised before."""
 
     name: str
@@ -147,8 +149,7 @@ class Caller:
         return self.name.partition("/")[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """What the gate says: call now, or come again at `wait_until`. `health` is to be written first, if there is one.
 
     `is_trial`: this worker is to find out whether the vendor is back. `spread` is over how many milliseconds
@@ -167,7 +168,7 @@ class Turn:
         return self.health is None and self.wait_until is None
 
 
-def turn(health: Health, limits: Limits, caller: Caller, *, now: int, lease_ms: int) -> Turn:
+def turn(health: Health, limits: "Limits", caller: Caller, *, now: int, lease_ms: int) -> Turn:
     """Whether this caller may call now, must wait, or is the one to find out whether the vendor is back."""
     if health.is_open:
         return _turn_of_open(health, caller, now, lease_ms)
@@ -207,7 +208,7 @@ def _is_suspect(health: Health, caller: Caller, now: int) -> bool:
     return any(each.holder == caller.job and each.until > now for each in health.suspects)
 
 
-def _pause(health: Health, limits: Limits, caller: Caller, now: int) -> int:
+def _pause(health: Health, limits: "Limits", caller: Caller, now: int) -> int:
     """How long after this call the next one may be made."""
     per_minute = (limits.requests_per_minute, 1), (limits.characters_per_minute, caller.characters)
     known = [round(MINUTE_MS * amount / limit) for limit, amount in per_minute if limit]

@@ -2,9 +2,8 @@
 
 import json
 import re
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
 NEVER_INPUTS = frozenset({"voicedrop.json", "lexicon.csv"})
@@ -17,8 +16,7 @@ _VERSION = re.compile(r"[!-~]{0,1024}", re.ASCII)
 """S3 says of a version id that it is opaque, URL-ready and at most 1,024 bytes long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
+class Upload(NamedTuple):
     """One object that was created. `key` is decoded; `happened_at` is in epoch milliseconds, 0 if not said."""
 
     bucket: str

@@ -10,8 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from speech.errors import IllegalTransition
-from speech.policy import Price
-from speech.prices import dollars, millionths
+from speech.prices import Price, dollars, millionths
 from speech.segments import Segment
 
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from speech.errors import FieldError, InvalidRequest, VendorRetired
+from speech.prices import Price
 from speech.settings import Settings
 
 MAX_BYTES = 64 * 1024
@@ -35,21 +36,6 @@ class Lifecycle:
     standing: Standing = Standing.ACTIVE
     date: str | None = None
     note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """What a vendor asks on the operator's plan, in US dollars. What is not known is None, never 0.
-
-    A vendor bills by one of these. `credits_per_second` is of audio, and serves to estimate where a credit
-    has a price.
-    """
-
-    per_character: float | None = None
-    per_second: float | None = None
-    per_credit: float | None = None
-    credits_per_second: float | None = None
-    plan: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from speech.jobs import Job, Progress
 from speech.segments import Claim, Segment, SegmentAudio
@@ -59,8 +59,7 @@ class Cleanup:
     erases: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """Something overdue. `kind` is job, segment, delivery or cleanup."""
 
     kind: str
@@ -357,8 +356,7 @@ class InputStore(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Over:
+class Over(NamedTuple):
     """On condition that this lies under a key: what `ResultStore.tag` said of it, or nothing at all."""
 
     tag: str | None

@@ -4,12 +4,11 @@ Amounts are US dollars, rounded up to a millionth: what little a call costs is n
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from speech.errors import FieldError, InvalidRequest
-from speech.policy import Policy, Price
-from speech.segments import Segment
+if TYPE_CHECKING:
+    from speech.segments import Segment
 
 MILLIONTHS = 1_000_000
 
@@ -20,51 +19,19 @@ SHORTEST_SECONDS = 30.0
 """For very short texts a duration says nothing; half a minute is more than any of them takes."""
 
 
-def _of_credits(dollars: float, credits: int, *, per_second: float) -> Price:
-    return Price(per_credit=dollars / credits, credits_per_second=per_second)
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a vendor asks on the operator's plan, in US dollars. What is not known is None, never 0.
 
+    A vendor bills by one of these. `credits_per_second` is of audio, and serves to estimate where a credit
+    has a price.
+    """
 
-# From the vendors' own price lists as read in November 2026: plan, its dollars, its credits. Voice.ai says that
-# 15,000 credits are 15 minutes of speech, Creatify that a credit is 30 seconds.
-_VOICEAI, _CREATIFY = 1_000 / 60, 1 / 30
-PLANS: Mapping[str, Mapping[str, Price]] = {
-    "voiceai": {
-        "starter": _of_credits(5, 15_000, per_second=_VOICEAI),
-        "launch": _of_credits(12, 200_000, per_second=_VOICEAI),
-        "core": _of_credits(99, 1_000_000, per_second=_VOICEAI),
-        "scale": _of_credits(330, 4_000_000, per_second=_VOICEAI),
-        "business": _of_credits(880, 22_000_000, per_second=_VOICEAI),
-    },
-    "creatify": {
-        "api-starter": _of_credits(99, 500, per_second=_CREATIFY),
-        "api-pro": _of_credits(299, 2_000, per_second=_CREATIFY),
-    },
-}
-"""Published plans that an operator can name in place of figures. Nobody is on one without saying so."""
-
-
-def require_known_plans(policy: Policy) -> None:
-    """A plan alone stands for its figures, so there must be some. Raises InvalidRequest, naming the plans there are."""
-    wrong = [
-        FieldError(
-            f"prices.{vendor}.plan",
-            f"is no plan we know; there are {', '.join(PLANS.get(vendor, {})) or 'none'}; "
-            "beside figures of your own it may be called anything",
-        )
-        for vendor, price in policy.prices.items()
-        if price.plan and price_of(policy, vendor) is None
-    ]
-    if wrong:
-        raise InvalidRequest("; ".join(f"`{each.field}` {each.message}" for each in wrong) + ".", errors=wrong)
-
-
-def price_of(policy: Policy, vendor: str) -> Price | None:
-    """What the operator's plan with this vendor asks, or None when it is not known."""
-    price = policy.prices.get(vendor)
-    if price is None or _says_something(price):
-        return price
-    published = PLANS.get(vendor, {}).get(price.plan)
-    return replace(published, plan=price.plan) if published else None
+    per_character: float | None = None
+    per_second: float | None = None
+    per_credit: float | None = None
+    credits_per_second: float | None = None
+    plan: str = ""
 
 
 def at_most(
@@ -88,7 +55,7 @@ def came_to(
     return None if price is None else _amount(price, characters, credits, seconds)
 
 
-def committed(segment: Segment) -> int:
+def committed(segment: "Segment") -> int:
     """What this segment takes of its job's budget: what may have been billed, and the call that is meant or made."""
     spent = sum(millionths(each.amount) for each in segment.attempts if each.outcome and each.may_be_billed)
     goes_on = not segment.is_terminal and segment.due_at is not None
@@ -102,10 +69,6 @@ def millionths(amount: float | None) -> int:
 
 def dollars(millionths: int) -> float:
     return millionths / MILLIONTHS
-
-
-def _says_something(price: Price) -> bool:
-    return any(each is not None for each in (price.per_character, price.per_second, price.per_credit))
 
 
 def _amount(price: Price, characters: int, credits: float | None, seconds: float | None) -> float | None:

@@ -1,14 +1,12 @@
 """The job as clients see it: the same keys always, null where something is not known yet."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from speech.jobs import Cost, Job, JobStatus, Progress
 
 
-@dataclass(frozen=True, slots=True)
-class Links:
+class Links(NamedTuple):
     """Download links, made for one answer and kept nowhere."""
 
     audio: str

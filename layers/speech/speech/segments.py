@@ -7,7 +7,7 @@ paused past its lease holds an old revision, and its write changes nothing.
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from speech.errors import IllegalTransition
 
@@ -166,8 +166,7 @@ class Segment:
         return (*(attempt.entry for attempt in self.attempts), *meant)
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """Who buys an audio that several may want: this segment. `token` tells one claim from the next."""
 
     job_id: str

@@ -116,7 +116,7 @@ def a_message_is_known_by_its_delivery(patch: Patch) -> None:
     real = ingest_message._arrival
 
     def arrival(value: object, message_id: str) -> Any:
-        return replace(real(value, message_id), identity=(uuid.uuid4().hex,))
+        return real(value, message_id)._replace(identity=(uuid.uuid4().hex,))
 
     patch.setattr(ingest_message, "_arrival", arrival)
 

@@ -22,7 +22,8 @@ from speech.errors import (
 )
 from speech.jobs import Cost, Job, JobStatus, Narrator
 from speech.messages import StartSegment
-from speech.policy import Lifecycle, Policy, Price, Standing
+from speech.policy import Lifecycle, Policy, Standing
+from speech.prices import Price
 from speech.segments import Outcome, SegmentStatus, claim, postpone
 from speech.settings import TENANT
 from speech.vendors.base import AudioReady, StillWorking

@@ -5,7 +5,8 @@ import logging
 import pytest
 
 from speech.errors import VendorAmbiguous, VendorUnavailable
-from speech.policy import Policy, Price
+from speech.policy import Policy
+from speech.prices import Price
 from speech.resource import in_dollars, rendered_in_words
 from speech.segments import SegmentStatus
 from tests.support.editing import Desk

@@ -80,7 +80,7 @@ def test_a_known_limit_is_kept_in_every_minute_and_used(limits: Limits) -> None:
             calls.append(now)
             continue
         promised = said.wait_until if said.is_promised else None
-        waiting.append((said.wait_until, replace(caller, promised_at=promised)))
+        waiting.append((said.wait_until, caller._replace(promised_at=promised)))
 
     assert all(sum(each <= call < each + MINUTE_MS for call in calls) <= 21 for each in calls)
     assert calls[-1] - calls[0] <= 3 * MINUTE_MS
@@ -95,8 +95,8 @@ def test_a_promise_is_kept_for_two_minutes_and_costs_no_second_write() -> None:
     health = promise.health or WELL
 
     assert at == NOW + 3_000
-    assert asked(health, limits, replace(TWO, promised_at=at), at) == Turn()
-    assert asked(health, limits, replace(TWO, promised_at=at), at + PROMISE_MS).health is not None
+    assert asked(health, limits, TWO._replace(promised_at=at), at) == Turn()
+    assert asked(health, limits, TWO._replace(promised_at=at), at + PROMISE_MS).health is not None
 
 
 def test_turns_are_promised_a_minute_ahead_and_no_further() -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from speech.errors import VendorRejected, VendorTextTooLong, VendorUnavailable
 from speech.jobs import JobStatus
-from speech.policy import Policy, Price
+from speech.policy import Policy
+from speech.prices import Price
 from tests.support.edge import BUCKET
 from tests.support.editing import Desk
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from speech.errors import InvalidRequest
-from speech.policy import Lifecycle, Limits, Policy, Price, Speaker, Standing, standing_of
+from speech.policy import Lifecycle, Limits, Policy, Speaker, Standing, standing_of
+from speech.prices import Price
 from speech.settings import Settings
 from speech.vendors import VENDORS
 from tests.fakes import NOW

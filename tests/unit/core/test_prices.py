@@ -4,8 +4,9 @@ import pytest
 
 from speech.errors import InvalidRequest
 from speech.jobs import cost_of
-from speech.policy import Policy, Price
-from speech.prices import PLANS, at_most, came_to, committed, price_of, require_known_plans
+from speech.plans import PLANS, price_of, require_known_plans
+from speech.policy import Policy
+from speech.prices import Price, at_most, came_to, committed
 from speech.segments import Entry, Outcome, SegmentStatus, claim, fail, forgo, retry, store
 from tests.fakes import a_problem, a_segment, an_attempt, some_audio
 

@@ -35,7 +35,7 @@ ANONYMOUS = Arrival(kind=API, source=Source(type="api"))
 
 
 def named(key: str = "order-1", digest: str = "d1") -> Arrival:
-    return replace(ANONYMOUS, identity=(key,), request_id=key, digest=digest)
+    return ANONYMOUS._replace(identity=(key,), request_id=key, digest=digest)
 
 
 def a_request(**fields: Any) -> JobRequest:
@@ -509,7 +509,7 @@ def test_what_is_put_between_segments_counts_where_a_file_may_become_too_long() 
 def test_f7_a_text_that_comes_after_its_job_was_erased_does_not_stay() -> None:
     """A worker may stand still between its look for the job and its writing, for longer than everything else takes."""
     edge = Edge()
-    arrival = replace(ANONYMOUS, kind="message", identity=("message-1",))
+    arrival = ANONYMOUS._replace(kind="message", identity=("message-1",))
     job = accept(edge, arrival=arrival).job
     edge.store.put(replace(job, status=JobStatus.CANCELLED, erased_at=NOW))
     edge.texts.erase_texts(job.tenant, job.id)

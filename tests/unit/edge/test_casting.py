@@ -8,7 +8,8 @@ import pytest
 from speech.errors import InvalidRequest, UnsupportedOption, VendorRetired
 from speech.health import Health
 from speech.jobs import Job, Narrator, Source
-from speech.policy import Lifecycle, Policy, Price, Speaker, Standing
+from speech.policy import Lifecycle, Policy, Speaker, Standing
+from speech.prices import Price
 from speech.requests import JobRequest, Way
 from speech.usecases.accept_job import API, Arrival
 from tests.support.edge import Edge

@@ -7,7 +7,8 @@ import pytest
 
 from speech.errors import InvalidRequest, MaxCostTooLow
 from speech.jobs import Job, Source
-from speech.policy import Lifecycle, Policy, Price, Speaker, Standing
+from speech.policy import Lifecycle, Policy, Speaker, Standing
+from speech.prices import Price
 from speech.requests import JobRequest, Way
 from speech.usecases.accept_job import API, Arrival
 from tests.support.edge import Edge

@@ -7,7 +7,8 @@ import pytest
 
 from speech.errors import InvalidRequest, StoreUnavailable, VendorRejected
 from speech.jobs import Job, JobStatus, Preview, Progress, Source
-from speech.policy import Policy, Price
+from speech.policy import Policy
+from speech.prices import Price
 from speech.requests import OPTIONS, JobRequest, Way
 from speech.resource import job_resource
 from speech.settings import Settings

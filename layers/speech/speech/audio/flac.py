@@ -1,8 +1,8 @@
 """Checks the structure of a FLAC file as far as that goes without decoding it."""
 
 import re
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from speech.audio import mpeg
 from speech.audio.layout import Layout, after_end_tags, damaged, ends_in_text, several_files, truncated
@@ -50,8 +50,7 @@ def read(data: bytes) -> Layout:
     return Layout("flac", sample_rate, channels, numbered, data, repairs=repairs)
 
 
-@dataclass(frozen=True, slots=True)
-class _Stream:
+class _Stream(NamedTuple):
     """What all frames of a file share."""
 
     sample_rate: int
@@ -59,8 +58,7 @@ class _Stream:
     bits: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
+class _Frame(NamedTuple):
     """A frame header. `number` counts frames, or samples where the length of frames varies; 0 is "as the file"."""
 
     number: int

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from speech.audio import tagging
 from speech.audio.decode import blocks, opened
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from speech.audio.decode import Samples
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(NamedTuple):
     """An audio format we make. `rates` are the sample rates it can carry, in order; empty means any."""
 
     content_type: str
@@ -53,8 +52,7 @@ _ENCODINGS: dict[str, dict[str, Any]] = {
 _BLOCKS_BETWEEN_PROGRESS = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(NamedTuple):
     """Silence that we put in, in frames of the file, and the kind of seam it is for."""
 
     start: int
@@ -62,8 +60,7 @@ class Gap:
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class Treated:
+class Treated(NamedTuple):
     """What was done to a part: seconds of silence taken away at its beginning and end, and its level."""
 
     trimmed: tuple[float, float]

@@ -1,8 +1,7 @@
 """Decides by how much each part is turned up or down, so that a listener never reaches for the volume."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from speech.audio.loudness import integrated
 
@@ -26,8 +25,7 @@ _PARTS_AHEAD = 8
 _FRAMES_AHEAD = 16_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(NamedTuple):
     """A part's loudness in LUFS, None where it was not measured or is silent, and the gain in dB for it."""
 
     loudness: float | None = None

@@ -1,9 +1,8 @@
 """MPEG Layer III frames and the tags around them, without decoding."""
 
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy
@@ -17,8 +16,7 @@ SAMPLE_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11
 _BE32 = Struct(">I")
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """What all frames of one file share. `sizes` gives a frame's length by its third byte, 0 where it is not one."""
 
     second_byte: int
@@ -104,8 +102,7 @@ def walk(data: bytes, pos: int, header: Header) -> tuple[list[int], int]:
     return starts, pos
 
 
-@dataclass(frozen=True, slots=True)
-class Tag:
+class Tag(NamedTuple):
     """The Xing, Info or VBRI tag in a first frame. Counts are None where it does not give them.
 
     `crc` is that of all frames that follow, where the encoder wrote one; `intact` is False where the

@@ -2,10 +2,9 @@
 
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
-from typing import IO
+from typing import IO, NamedTuple
 
 from speech.audio.layout import Layout, damaged, is_padding, leftover, several_files, truncated
 from speech.errors import UnusableAudio
@@ -30,8 +29,7 @@ def checksum(page: bytes) -> int:
     return int.from_bytes(mirrored.to_bytes(4, "little").translate(_MIRROR), "big")
 
 
-@dataclass(frozen=True, slots=True)
-class _Stream:
+class _Stream(NamedTuple):
     codec: str
     channels: int
     clock: int

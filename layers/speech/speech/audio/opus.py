@@ -2,10 +2,9 @@
 
 import ctypes
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from speech.audio import ogg
 from speech.errors import ProcessingFailed
@@ -126,8 +125,7 @@ def verify_file(path: Path, *, frames: int, sample_rate: int, progress: Callable
         raise ProcessingFailed(f"The joined audio has {found} samples; there should be {frames}.")
 
 
-@dataclass(frozen=True, slots=True)
-class _Page:
+class _Page(NamedTuple):
     position: int
     packets: list[bytes]
 

@@ -1,9 +1,8 @@
 """What is heard between two segments: how much of a vendor's silence goes, and how much of ours takes its place."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from speech.audio.decode import Samples
@@ -48,8 +47,7 @@ _QUIETEST_SPEECH = 0.005
 """Silence is 46 dB below speech, or up to 34 dB where the pauses of this speech are noisy: an f or an h is louder."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seam:
+class Seam(NamedTuple):
     """What lies before or after a segment: a kind of SILENCES, or a `pause` that the text asks for in seconds.
 
     One that does not trim leaves the vendor's silence as it is, and adds none but what the text asks for.

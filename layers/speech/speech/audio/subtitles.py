@@ -1,16 +1,15 @@
 """Makes subtitles: cues from the spans and pauses of segments, written as WebVTT and SRT."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from speech.audio.alignment import onsets
 from speech.audio.captions import captions
 from speech.audio.pauses import Pause
 
 
-@dataclass(frozen=True, slots=True)
-class Cue:
+class Cue(NamedTuple):
     """Some text and when it is heard. `end_ms` is later than `start_ms`."""
 
     start_ms: int
@@ -18,8 +17,7 @@ class Cue:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Spoken:
+class Spoken(NamedTuple):
     """A segment in the joined file. `sentences` are spans of code points in `text`; all times are seconds of the file.
 
     `pauses` are those in this segment, in order; without them time is shared in proportion to characters.

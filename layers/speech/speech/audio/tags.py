@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 MAKER = "Voicedrop"
 """Who wrote the file, where a format has a field for that."""
@@ -32,8 +33,7 @@ _LETTERS = (
 # fmt: on
 
 
-@dataclass(frozen=True, slots=True)
-class Cover:
+class Cover(NamedTuple):
     """A picture, JPEG or PNG."""
 
     mime: str
@@ -42,16 +42,14 @@ class Cover:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """A chapter that begins where part number `part` of the audio does."""
 
     part: int
     title: str
 
 
-@dataclass(frozen=True, slots=True)
-class Chapter:
+class Chapter(NamedTuple):
     """From `start` to `end`, in frames."""
 
     start: int

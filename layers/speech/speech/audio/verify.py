@@ -1,8 +1,8 @@
 """Judges whether bytes are whole, real, audible speech, by the bytes alone; headers are never asked."""
 
 import re
-from dataclasses import dataclass
 from math import log10
+from typing import NamedTuple
 
 from speech.audio import flac, layout, mp3, ogg, wav
 from speech.audio.decode import blocks, opened
@@ -34,8 +34,7 @@ _SAID_AS_IT_IS = {"empty", "json", "html", "xml", "text"}
 _MEDIA_TYPE = re.compile(r"[\w.+-]{1,40}/[\w.+-]{1,40}")
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedAudio:
+class VerifiedAudio(NamedTuple):
     """Audio that may be kept. `data` is what came, or the same samples with a mended header and no tags around them.
 
     `frames` counts the samples per channel that decoding `data` gives at `sample_rate`. `heard` is how many
@@ -117,8 +116,7 @@ def _implausible(seconds: float, characters: int | None) -> UnusableAudio:
     return UnusableAudio("implausible-duration", f"{seconds:.1f} seconds cannot be the speech of {spoken}.")
 
 
-@dataclass(frozen=True, slots=True)
-class _Listened:
+class _Listened(NamedTuple):
     """What decoding gave; `rms` is without the constant part, and 0 where there is next to nothing but that."""
 
     sample_rate: int

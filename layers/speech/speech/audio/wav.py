@@ -1,7 +1,7 @@
 """Walks a RIFF/WAVE file chunk by chunk to its last byte, and mends what can be mended without loss."""
 
-from dataclasses import dataclass
 from struct import Struct
+from typing import NamedTuple
 
 from speech.audio.layout import (
     MOST_PADDING,
@@ -37,8 +37,7 @@ _PLACEHOLDER = 0x7FFF_0000
 _KNOWN_CHUNKS = {b"LIST", b"fact", b"JUNK", b"PAD ", b"cue ", b"smpl", b"bext", b"id3 ", b"ID3 ", b"iXML", b"PEAK"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Format:
+class _Format(NamedTuple):
     """The `fmt ` chunk; two of them are equal when their samples may follow each other."""
 
     codec: str
@@ -47,8 +46,7 @@ class _Format:
     frame_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
+class _File(NamedTuple):
     """One RIFF/WAVE in the data: its samples lie at [start, end), the next file begins at `next`."""
 
     format: _Format

@@ -17,7 +17,6 @@ from speech.aws.rows import MAX_BYTES, MAX_GROWN_BYTES, Row, decode, encode
 from speech.errors import CorruptRow, InvalidRequest, OverBudget, StaleWrite, StoreUnavailable
 from speech.jobs import Job, Progress
 from speech.observability import count, logger
-from speech.policy import Policy
 from speech.ports import ApiKeyRecord, Cleanup, Clock, Delivery, Due
 from speech.segments import Claim, Segment
 from speech.settings import TENANT
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from speech.health import Health
+    from speech.policy import Policy
 
 MOST_SEGMENTS_AT_CREATION = 90
 ROWS_PER_TRANSACTION = 100
@@ -676,20 +676,24 @@ class DynamoPolicies:
         self._client = client
         self._table = table
         self._clock = clock or SystemClock()
-        self._policy = Policy()
+        self._policy: Policy | None = None
         self._body = ""
         self._read_at: int | None = None
 
-    def policy(self) -> Policy:
+    def policy(self) -> "Policy":
         if self.is_old():
             self._read()
+        if self._policy is None:
+            from speech.policy import Policy
+
+            self._policy = Policy()
         return self._policy
 
     def is_old(self) -> bool:
         """Whether its row is to be read again."""
         return self._read_at is None or not 0 <= self._clock.now() - self._read_at < POLICY_MAX_AGE_MS
 
-    def put(self, policy: Policy) -> None:
+    def put(self, policy: "Policy") -> None:
         body = json.dumps(policy.to_json(), separators=(",", ":"))
         with translated():
             self._client.put_item(TableName=self._table, Item={**POLICY_KEY, "policy": {"S": body}})
@@ -713,6 +717,8 @@ class DynamoPolicies:
         body = (row or {}).get("policy", {}).get("S", "{}")
         if body == self._body:
             return
+        from speech.policy import Policy
+
         try:
             self._policy = Policy.parse(json.loads(body), strict=False)
             self._body = body

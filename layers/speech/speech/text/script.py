@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from speech.errors import FieldError, InvalidRequest
 from speech.text.reading import SOUNDS
@@ -23,8 +24,7 @@ _LINE = re.compile(r"^ {0,3}(?:(#{1,6})[ \t]+(?=\S)|(`{3,}|~{3,}))", re.MULTILIN
 _CLOSING = re.compile(r"(?:^|[ \t])#+[ \t]*\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Heading:
+class Heading(NamedTuple):
     """A line of one to six `#` and a title. `start` and `end` are those of what is spoken of it, in code points."""
 
     start: int
@@ -33,8 +33,7 @@ class Heading:
     title: str
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(NamedTuple):
     """A mark such as `[pause:1.5s]`: where it stands, in code points, and the silence it asks for."""
 
     start: int

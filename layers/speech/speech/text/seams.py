@@ -3,7 +3,7 @@
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from speech.text.cutting import begins_paragraph
 from speech.text.script import Script, read_script
@@ -19,8 +19,7 @@ _SENTENCE = re.compile(rf"(?:[.!?…。．｡！？।॥؟۔։።፧។៕။]|
 _CLAUSE = re.compile(rf"[{_CLAUSE_MARKS}]{_CLOSED}")
 
 
-@dataclass(frozen=True, slots=True)
-class Between:
+class Between(NamedTuple):
     """`kind` is beginning, end, continues, clause, sentence, paragraph, before-heading, after-heading or pause;
     `seconds` are what marks ask for, where it is a pause."""
 

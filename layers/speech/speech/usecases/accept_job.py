@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from speech import jobs
 from speech.errors import (
@@ -79,8 +79,7 @@ class VendorRules(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """Something that arrived, and how it is known should it arrive again.
 
     The same tenant, kind and identity is the same job. Without an identity every arrival is a new one.
@@ -99,8 +98,7 @@ class Arrival:
         return derived_job_id(self.tenant, self.kind, *self.identity) if self.identity else None
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """The job of an arrival. `created` is false when the arrival had come before."""
 
     job: Job

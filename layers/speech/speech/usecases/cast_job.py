@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from speech.errors import FieldError, InvalidRequest, UnsupportedOption
 from speech.jobs import Narrator, Spec
+from speech.plans import price_of
 from speech.policy import Policy, Speaker, Standing, require_in_service, standing_of
-from speech.prices import at_most, price_of
+from speech.prices import at_most
 from speech.settings import Settings
 from speech.vendors.base import INSTEAD_OF_TEXT, Option
 

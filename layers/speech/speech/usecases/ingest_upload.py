@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from speech.errors import FieldError, InputGone, InvalidRequest, NotJson, ProcessingFailed, SpeechError, TextTooLong
 from speech.ids import derived_job_id
@@ -126,8 +126,7 @@ class IngestUpload:
         self.store.advance_upload(arrival.tenant, upload.bucket, upload.key, order=order, job_id=job_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(NamedTuple):
     """Options from one place. `called` names an option as the sender wrote it there."""
 
     options: Mapping[str, Any]

@@ -5,7 +5,7 @@ import re
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from speech.egress import EgressRefused
@@ -76,7 +76,7 @@ class ListVoices:
                 return remembered
         count("VoiceListsRead")
         found = asked(self.source, vendor, lambda adapter: adapter.voices())[:MOST_VOICES]
-        voices = [_shown(vendor, asdict(each)) for each in found]
+        voices = [_shown(vendor, each._asdict()) for each in found]
         with suppress(StoreUnavailable):  # then the vendor is asked again the next time
             packed = zlib.compress(json.dumps(voices, separators=(",", ":")).encode())
             self.cache.remember(tenant, f"voices#{vendor}", packed, seconds=KEPT_SECONDS)

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from speech import jobs, problems, segments
 from speech.audio.pace import Paces
@@ -76,8 +76,7 @@ def backoff_seconds(attempt: int, rng: Callable[[], float] = random.random) -> f
     return min(BACKOFF_CAP_SECONDS, 2.0**attempt) * (0.5 + rng() / 2)
 
 
-@dataclass(frozen=True, slots=True)
-class _Bill:
+class _Bill(NamedTuple):
     """What a call that brought nothing may be billed as."""
 
     outcome: Outcome
@@ -85,10 +84,6 @@ class _Bill:
     credits: float | None = None
     amount: float | None = None
     verdict: str | None = None
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
 
     @classmethod
     def of(cls, error: SpeechError, job: Job, segment: Segment) -> "_Bill":
@@ -375,7 +370,7 @@ class SettleSegment:
             not_before=self._after(wait),
             due_at=self._overdue(segment, wait),
             problem=problem,
-            **bill.facts,
+            **bill._asdict(),
         )
         try:
             self.finish.save_segment(job, segment, again)
@@ -386,7 +381,7 @@ class SettleSegment:
         self._send_again(job, again, wait)
 
     def _fail(self, job: Job, segment: Segment, problem: problems.Problem, bill: "_Bill") -> None:
-        failed = segments.fail(segment, now=self.clock.now(), problem=problem, **bill.facts)
+        failed = segments.fail(segment, now=self.clock.now(), problem=problem, **bill._asdict())
         self.finish.save_segment(job, segment, failed)
         self.store.count(segment.tenant, segment.job_id, take=segment.take, failed=1, calls=failed.calls)
         # Another segment ends the job at this moment, or the sweep does. A caller must not take that for its own row.

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from speech import health as arrows
 from speech import problems
@@ -41,8 +41,7 @@ Answer = TypeVar("Answer")
 Arrow = Callable[[Health], Health | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(NamedTuple):
     """Leave to make one call. `health` is the vendor's row as it was when leave was given."""
 
     caller: Caller

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from speech.errors import UnsupportedOperation
 
@@ -84,8 +84,7 @@ class Capabilities:
         return next(others, self.character_limit)
 
 
-@dataclass(frozen=True, slots=True)
-class Voice:
+class Voice(NamedTuple):
     """One voice of a vendor's list, as the vendor describes it. What it does not tell is None or empty.
 
     `id` is what a request's `voice` takes. `languages` are tags such as `en` or `pt-BR`.
@@ -109,8 +108,7 @@ class SynthesisRequest:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class AudioReady:
+class AudioReady(NamedTuple):
     """The vendor's audio, unverified. `media_type` is the vendor's claim, never trusted."""
 
     data: bytes
@@ -119,8 +117,7 @@ class AudioReady:
     credits: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StillWorking:
+class StillWorking(NamedTuple):
     """The vendor has a job of its own. `check_after` is in seconds."""
 
     vendor_job_id: str
@@ -129,16 +126,14 @@ class StillWorking:
     status: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Callback:
+class Callback(NamedTuple):
     """What a vendor posted to us, after its token was found genuine. Nothing in it is trusted."""
 
     headers: Mapping[str, str]
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A vendor's HTTP answer, within the deadline and the byte cap. Header names are lower case.
 
     A success is `complete` unless the caller took as much as came: see `VendorHttp.request`.

@@ -1,13 +1,12 @@
 """Reading a stream of server-sent events piece by piece, as the HTML standard says they are to be read."""
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One event. `name` is `message` where the stream names none."""
 
     name: str
