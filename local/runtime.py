@@ -12,7 +12,7 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
@@ -30,6 +30,13 @@ INIT_SECONDS = 10.0
 
 CONCURRENCY = 10
 """How many processes a function may have, unless its queues together ask for more."""
+
+COLD_STARTS = os.cpu_count() or 2
+"""How many processes of all functions start at once. More would start no sooner, on one machine; and who waits for a
+start may find meanwhile that a process has become idle."""
+
+COLD_START_PATIENCE_SECONDS = 2.0
+"""How long a start waits for others: one that hangs holds up nobody for long."""
 
 IDLE_SECONDS = 60.0
 """How long a process waits for more to do. The newest of a function stays, so that a lone call is a warm one."""
@@ -133,10 +140,22 @@ class Pool:
 
     async def _environment(self) -> tuple[Environment, bool]:
         """An idle process, or a new one that has loaded its code or failed to; and whether it is new."""
-        while self._idle:
-            environment = self._idle.pop()
-            if environment.alive:
-                return environment, False
+        if await self._runtime.may_start(self._is_any_idle):
+            return await self._new(), True
+        return self._idle.pop(), False
+
+    def _is_any_idle(self) -> bool:
+        while self._idle and not self._idle[-1].alive:
+            self._idle.pop()
+        return bool(self._idle)
+
+    async def _new(self) -> Environment:
+        try:
+            return await self._loaded()
+        finally:
+            self._runtime.started()
+
+    async def _loaded(self) -> Environment:
         environment = await self._runtime.start(self)
         (self._pids / str(environment.process.pid)).touch()
         watcher = asyncio.create_task(self._watch(environment))
@@ -148,7 +167,7 @@ class Pool:
         except TimeoutError:
             environment.settle(_error("Sandbox.Timedout", f"The function did not load within {limit:.0f} seconds."))
             await environment.kill()
-        return environment, True
+        return environment
 
     async def _run(self, environment: Environment, invocation: _Invocation) -> Result:
         environment.current = invocation
@@ -173,6 +192,7 @@ class Pool:
         """Keep a process for the next call, for a while."""
         environment.idle_since = asyncio.get_running_loop().time()
         self._idle.append(environment)
+        self._runtime.changed()
         if self._retiring is None and len(self._idle) > 1:
             self._retire()
 
@@ -229,6 +249,8 @@ class Runtime:
         self._endpoint = endpoint
         self._by_port: dict[int, Environment] = {}
         self._sites: dict[Environment, tuple[web.TCPSite, int]] = {}
+        self._starting = 0
+        self._changed = asyncio.Event()
         application = web.Application(client_max_size=RESPONSE_LIMIT)
         application.router.add_get("/2018-06-01/runtime/invocation/next", self._next)
         application.router.add_post("/2018-06-01/runtime/invocation/{id}/response", self._response)
@@ -255,6 +277,31 @@ class Runtime:
         if self._invocations_log is not None:
             with self._invocations_log.open("a") as log:
                 log.write(json.dumps(facts) + "\n")
+
+    async def may_start(self, is_any_idle: Callable[[], bool]) -> bool:
+        """Whether to start a process, which is then counted until `started`; else there is an idle one to be taken.
+
+        Between the answer and what the caller does with it nobody else has a turn.
+        """
+        loop = asyncio.get_running_loop()
+        latest = loop.time() + COLD_START_PATIENCE_SECONDS
+        while not is_any_idle():
+            if self._starting < COLD_STARTS or loop.time() >= latest:
+                self._starting += 1
+                return True
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(latest):
+                    await self._changed.wait()
+        return False
+
+    def started(self) -> None:
+        self._starting -= 1
+        self.changed()
+
+    def changed(self) -> None:
+        """Whoever waits for a process looks again."""
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     async def start(self, pool: Pool) -> Environment:
         """Start a process of the function: a cold start."""

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from local import runtime
 from local.process import Household
 from local.runtime import RESPONSE_LIMIT, Pool, Runtime
 from tests.laptop.probe import APP, PROBE, until
@@ -52,7 +55,10 @@ def test_an_idle_process_is_used_again(with_pool: WithPool, tmp_path: Path) -> N
     assert log.count("Init Duration") == 1
 
 
-def test_of_processes_that_nobody_needs_any_more_the_newest_stays(with_pool: WithPool, tmp_path: Path) -> None:
+def test_of_processes_that_nobody_needs_any_more_the_newest_stays(
+    with_pool: WithPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "COLD_STARTS", 4)
     pids = tmp_path / "pids" / "probe"
 
     async def busy_then_quiet(pool: Pool) -> Any:
@@ -84,6 +90,35 @@ def test_no_more_processes_run_than_the_concurrency_allows(with_pool: WithPool, 
 
     assert len({each["pid"] for each in answers}) == 2
     assert pid_files == 2
+
+
+def test_who_waits_for_a_start_takes_a_process_that_becomes_idle(
+    with_pool: WithPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "COLD_STARTS", 1)
+
+    async def at_once(pool: Pool) -> Any:
+        return await asyncio.gather(*(told(pool) for _ in range(6)))
+
+    answers = with_pool(at_once)
+
+    # The second starts when the first has started, which by then has time for all the others; one to spare.
+    assert len({each["pid"] for each in answers}) <= 3
+
+
+def test_a_start_that_hangs_holds_up_no_other_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "COLD_STARTS", 1)
+    monkeypatch.setattr(runtime, "COLD_START_PATIENCE_SECONDS", 0.2)
+
+    async def two() -> float:
+        with Household() as household:
+            both = Runtime(stack_dir=tmp_path, household=household, endpoint="http://127.0.0.1:9")
+            assert await both.may_start(lambda: False)
+            began = time.monotonic()
+            assert await both.may_start(lambda: False)
+            return time.monotonic() - began
+
+    assert 0.2 <= asyncio.run(two()) < 5
 
 
 def test_an_exception_is_a_failed_result_and_the_process_lives(with_pool: WithPool) -> None:
@@ -205,11 +240,11 @@ def test_invocations_can_be_observed(tmp_path: Path) -> None:
     async def main() -> None:
         (tmp_path / "logs").mkdir()
         with Household() as household:
-            runtime = Runtime(
+            observed = Runtime(
                 stack_dir=tmp_path, household=household, endpoint="http://127.0.0.1:9", invocations_log=log
             )
-            async with runtime:
-                pool = runtime.pool(PROBE)
+            async with observed:
+                pool = observed.pool(PROBE)
                 await pool.invoke(b"{}")
                 await pool.invoke(b'{"raise": "secret words"}')
                 household.close()
