@@ -36,9 +36,11 @@ QUIET = {"DEFAULT_VOICES": "convai=WUMale 3", "SWEEP_SECONDS": "1"}
 def wait_for(condition: Callable[[], T | None], *, seconds: float, what: str) -> T:
     """What the condition says as soon as it says something."""
     deadline = time.monotonic() + seconds
+    pause = 0.05
     while not (answer := condition()):
         assert time.monotonic() < deadline, f"Not within {seconds:g} seconds: {what}"
-        time.sleep(0.05)  # between two looks at what other processes do
+        time.sleep(pause)  # between two looks at what other processes do, who need the machine more than we
+        pause = min(pause * 1.25, 0.4)
     return answer
 
 
