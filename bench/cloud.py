@@ -5,7 +5,6 @@ import compileall
 import json
 import os
 import py_compile
-import re
 import shutil
 import subprocess
 import sys
@@ -13,8 +12,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,6 +19,7 @@ from typing import Any, Self
 import httpx
 
 from local import stack
+from local.deployed import absent
 from local.process import ROOT
 from local.queues import record
 from local.runtime import variables
@@ -122,8 +120,8 @@ class Cloud:
         """What a function's process sees, with the compiled layer in the place of the checkout's."""
         function = self.made.wiring.functions[name]
         path = os.pathsep.join(map(str, (self.layer, code or self.code(name))))
-        absent = ",".join(not_deployed())
-        return variables(function, endpoint=self.made.endpoint) | {"PYTHONPATH": path, "BENCH_ABSENT": absent}
+        more = {"PYTHONPATH": path, "BENCH_ABSENT": ",".join(absent())}
+        return variables(function, endpoint=self.made.endpoint) | more
 
     def code(self, name: str) -> Path:
         return self.folder / "functions" / name
@@ -223,27 +221,6 @@ def cloud() -> Iterator[Cloud]:
                 yield world
         for server in made.servers:
             runner.run(server.gone())
-
-
-@cache
-def not_deployed() -> Sequence[str]:
-    """Modules that are installed here and neither in the layer nor in Lambda's runtime.
-
-    Libraries import some of them where they find them: httpx, for its command line, all of rich and pygments.
-    """
-    locked = (ROOT / "layers" / "speech" / "requirements.txt").read_text(encoding="utf-8")
-    deployed = set(re.findall(r"^([a-z0-9-]+)==", locked, re.MULTILINE))
-    missing = ["boto3", "awslambdaric"]
-    while missing:
-        deployed.add(name := missing.pop())
-        needs = (each for each in metadata.requires(name) or () if "extra ==" not in each)
-        missing += {_normalised(re.split(r"[^\w.-]", each, maxsplit=1)[0]) for each in needs} - deployed
-    owners = metadata.packages_distributions().items()
-    return sorted(module for module, names in owners if deployed.isdisjoint(map(_normalised, names)))
-
-
-def _normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def compiled_layer(folder: Path) -> Path:

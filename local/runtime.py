@@ -19,6 +19,7 @@ from typing import IO, Any, Self
 
 from aiohttp import web
 
+from local.deployed import START, absent
 from local.process import Household, plain_environment
 from local.template import REGION, Function
 
@@ -316,7 +317,7 @@ class Runtime:
         self._by_port[port] = environment
         self._sites[environment] = (site, port)
         environment.process = await self._household.spawn(
-            [sys.executable, "-m", "awslambdaric", function.handler],
+            [sys.executable, "-c", START, ",".join(absent()), function.handler],
             cwd=function.folder,
             env=self._variables(function, port=port, folder=folder),
             log=pool.log,

@@ -42,6 +42,12 @@ def test_a_function_sees_its_own_environment_and_nothing_of_ours(with_pool: With
     assert 4000 < answer["remaining_ms"] <= 5000
 
 
+def test_a_function_finds_what_it_will_find_on_lambda_and_nothing_else(with_pool: WithPool) -> None:
+    answer = with_pool(lambda pool: told(pool, look_for=["boto3", "httpx", "pytest", "moto", "rich", "awscrt"]))
+
+    assert answer["found"] == ["boto3", "httpx"]
+
+
 def test_an_idle_process_is_used_again(with_pool: WithPool, tmp_path: Path) -> None:
     async def twice(pool: Pool) -> Any:
         return await told(pool), await told(pool)

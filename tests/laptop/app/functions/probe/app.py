@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ def obey(order: dict[str, Any], context: Any) -> dict[str, Any]:
     if "exit" in order:
         os._exit(order["exit"])
     return {
+        "found": [name for name in order.get("look_for", ()) if find_spec(name)],
         "pid": os.getpid(),
         "calls": len(CALLS),
         "cwd": str(Path.cwd()),
