@@ -46,8 +46,8 @@ up: $(VENV)/local $(WITH_MEDIA) ## the whole stack on this machine, until Ctrl-C
 .PHONY: test
 test: $(VENV)/dev ## all tests: ARGS='-k callback' chooses
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
-# One more than the cores that CI has: some tests wait for others' processes.
-WORKERS ?= 3
+# Twice the cores that CI has: many tests wait, for processes of theirs or for time to pass.
+WORKERS ?= 4
 
 .PHONY: simulate
 simulate: $(VENV)/dev ## worlds where everything goes wrong: SEED=0 JOBS=500 ARGS=--trace

@@ -16,7 +16,7 @@ from tests.support.prove import promised, proven
 
 A_WORLD = 50
 """After so many inputs a new cloud: an old one keeps all that was ever put into it."""
-ONE_IN = promised(full=1, usual=10)
+ONE_IN = promised(full=1, usual=20)
 A_SHARE = 4
 """Of one job in so many the whole way is followed."""
 

@@ -17,7 +17,7 @@ SENTENCES = (
     "Nobody knows when they will be back.",
     "The lamp in the tower burns all night.",
 )
-WORLDS = 80
+WORLDS = 40
 
 
 def a_troubled_world(seed: int, *, calls_back: bool) -> Simulation:

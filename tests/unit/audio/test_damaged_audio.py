@@ -19,7 +19,7 @@ from tests.unit.audio import damage, sounds
 
 def test_c8_c9_c10_c14_no_damaged_file_is_accepted_where_the_bytes_can_tell() -> None:
     """C8, C9, C10, C12, C14"""
-    count = promised(full=2_000, usual=500)
+    count = promised(full=2_000, usual=250)
 
     verdicts = list(damage.verdicts(count, can_be_told=True))
 
