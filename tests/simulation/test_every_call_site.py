@@ -9,7 +9,7 @@ from tests.simulation.exhaustive import Case, cases, places, run
 from tests.support.sim.chance import DEATH, STALL
 from tests.support.sim.laboratory import Laboratory
 
-EVERY = 29
+EVERY = 41
 
 
 @pytest.mark.parametrize("kind", [DEATH, STALL])

@@ -9,8 +9,8 @@ from tests.simulation.run import failing, report
 from tests.support.sim.laboratory import Laboratory
 from tests.support.sim.world import World
 
-CHUNKS, WORLDS = 4, 5
-"""20 worlds of 6 jobs each."""
+CHUNKS, WORLDS = 2, 5
+"""10 worlds of 6 jobs each."""
 
 CALM = 8
 
